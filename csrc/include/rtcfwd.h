@@ -1,0 +1,249 @@
+/* The data plane as the control plane sees it: the only header that Cython reads.
+ *
+ * A forwarder is N workers on one UDP port. Streams hold one log per track; peers are a
+ * publisher or a viewer of one stream. All functions here are called from one thread (the one
+ * with the event loop; the GIL makes it so), never block, and talk to the workers by bounded
+ * queues. Objects are named by handles; a handle of an object that is gone gives RF_ESTALE.
+ * Functions return 0 or a count, or a negative rf_err.
+ *
+ * Two ways to run: rf_start() gives every worker its thread and a UDP socket; an in-memory
+ * forwarder (config.in_memory) has neither: the caller injects datagrams, calls rf_turn() with a
+ * time of its own choosing, and takes what was sent.
+ */
+#ifndef RTCFWD_H
+#define RTCFWD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RF_MAX_WORKERS 64
+#define RF_MAX_PATHS 8    /* validated tuples of one peer */
+#define RF_MAX_FORMATS 16 /* formats (codec + fmtp) that one track ever carried */
+#define RF_MAX_DATAGRAM 1600
+#define RF_MAX_EXT_KINDS 16
+#define RF_NO_PT 255
+
+enum rf_kind { RF_AUDIO = 0, RF_VIDEO = 1, RF_KINDS = 2 };
+enum rf_role { RF_PUBLISHER = 0, RF_VIEWER = 1 };
+enum rf_egress_mode { RF_EGRESS_SENDTO = 0, RF_EGRESS_SENDMMSG = 1, RF_EGRESS_GSO = 2 };
+
+typedef uint64_t rf_handle; /* index + 1 in the low half, generation above; 0 names nothing */
+typedef struct rf_forwarder rf_forwarder;
+
+/* IPv4 stands v4-mapped (::ffff:a.b.c.d); port in host order. */
+typedef struct rf_path {
+    uint8_t remote_ip[16];
+    uint8_t local_ip[16];
+    uint16_t remote_port;
+    uint16_t zero[3];
+} rf_path;
+
+/* libsrtp's functions, taken from pylibsrtp's module (types and version checked at import). */
+typedef struct rf_libsrtp {
+    int (*protect)(void *ctx, void *hdr, int *len);
+    int (*unprotect)(void *ctx, void *hdr, int *len);
+    int (*protect_rtcp)(void *ctx, void *hdr, int *len);
+    int (*unprotect_rtcp)(void *ctx, void *hdr, int *len);
+} rf_libsrtp;
+
+typedef struct rf_config {
+    int workers;
+    int in_memory;
+    int egress;               /* enum rf_egress_mode */
+    uint8_t bind_ip[16];      /* :: = every address, both families */
+    uint16_t port;            /* 0: the kernel's choice, see rf_port() */
+    uint32_t max_peers;
+    uint32_t max_streams;
+    uint32_t video_slots;     /* powers of two */
+    uint32_t audio_slots;
+    uint32_t socket_buffer;   /* bytes asked for SO_RCVBUF and SO_SNDBUF */
+    uint32_t punt_slots;      /* power of two, per worker and ring */
+    uint64_t start_pace_bps;  /* rate of a viewer's start burst */
+    uint64_t start_max_bytes; /* a larger backlog starts with a poster frame */
+    uint64_t start_max_ns;
+    uint64_t remb_bps;        /* told to publishers */
+    uint64_t resend_percent;  /* of a viewer's rate that NACKs may cost */
+    uint64_t wall_offset_ns;  /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
+    rf_libsrtp srtp;
+} rf_config;
+
+/* ---- life ---- */
+int rf_new(const rf_config *config, rf_forwarder **out); /* binds the sockets */
+int rf_start(rf_forwarder *f);                           /* starts the threads */
+void rf_stop(rf_forwarder *f);                           /* joins them; idempotent */
+void rf_free(rf_forwarder *f);
+int rf_port(const rf_forwarder *f);
+int rf_is_gso(const rf_forwarder *f); /* UDP_SEGMENT probed and on */
+
+/* ---- streams ---- */
+int rf_stream_open(rf_forwarder *f, rf_handle *stream);
+/* Its peers must be closed before. STREAM_GONE follows when every worker has let go. */
+int rf_stream_close(rf_forwarder *f, rf_handle stream);
+
+/* ---- peers ---- */
+int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer);
+/* PEER_GONE follows; only then may the SRTP sessions be freed. */
+int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye);
+int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len, int remove);
+int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path); /* validated: may receive */
+int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path); /* media goes there */
+/* srtp_t contexts; owned by the caller, used by the peer's owner alone until PEER_GONE.
+ * profile: DTLS-SRTP number (1 SHA1_80, 7 GCM128, 8 GCM256). */
+int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx);
+
+typedef struct rf_pub_format {
+    uint8_t pt;
+    uint8_t codec;  /* enum rf_codec */
+    uint8_t format; /* index in the stream's table for this kind, < RF_MAX_FORMATS */
+    uint8_t rtx_pt; /* RF_NO_PT: none */
+} rf_pub_format;
+
+typedef struct rf_pub_track {
+    uint8_t present;
+    uint8_t nack, pli, fir, remb;
+    uint8_t format_count;
+    uint8_t ssrc_count; /* signalled by a=ssrc, without RTX */
+    uint8_t mid_len;
+    char mid[16];
+    uint32_t clock_rate;
+    uint32_t ssrc[4];
+    uint32_t rtx_ssrc[4]; /* rtx_ssrc[i] repairs ssrc[i]; 0: not signalled */
+    rf_pub_format format[RF_MAX_FORMATS];
+} rf_pub_track;
+
+typedef struct rf_publication {
+    rf_pub_track track[RF_KINDS];
+    uint8_t ext_kind_of[256]; /* header extension id -> enum rf_ext */
+    uint32_t local_ssrc;      /* ours, sender of RTCP */
+    uint8_t reduced_size;     /* a=rtcp-rsize negotiated */
+    char cname[32];
+} rf_publication;
+
+int rf_peer_publish(rf_forwarder *f, rf_handle peer, const rf_publication *p);
+
+typedef struct rf_view_track {
+    uint8_t present;
+    uint8_t nack; /* the viewer may ask again */
+    uint8_t mid_len;
+    char mid[16];
+    uint32_t ssrc;
+    uint32_t rtx_ssrc; /* 0: resend on the same SSRC */
+    uint8_t pt_of_format[RF_MAX_FORMATS];     /* RF_NO_PT: not for this viewer */
+    uint8_t rtx_pt_of_format[RF_MAX_FORMATS];
+} rf_view_track;
+
+typedef struct rf_subscription {
+    rf_view_track track[RF_KINDS];
+    uint8_t ext_id_of[RF_MAX_EXT_KINDS]; /* enum rf_ext -> the viewer's id, 0: not negotiated */
+    uint8_t start_playout_delay;         /* send playout-delay 0/0 at the start */
+    char cname[32];
+} rf_subscription;
+
+int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *s);
+/* A format that appeared after the viewer joined (codec change of the publisher). */
+int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt);
+/* Ask the stream's publisher for a key frame, merged and bounded with the viewers' own wishes. */
+int rf_stream_keyframe(rf_forwarder *f, rf_handle stream);
+
+/* ---- datagrams of the control plane (STUN, DTLS) ---- */
+int rf_send(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *data, size_t len);
+
+/* ---- events ---- */
+enum rf_event_type {
+    RF_EVENT_STUN,             /* data: the datagram */
+    RF_EVENT_DTLS,
+    RF_EVENT_PEER_GONE,
+    RF_EVENT_STREAM_GONE,
+    RF_EVENT_PEER_IDLE,        /* no authenticated media or RTCP for 30 s; again every 10 s */
+    RF_EVENT_PUBLISHER_ACTIVE, /* first packet of a kind in the log, or back from silence */
+    RF_EVENT_PUBLISHER_SILENT, /* no media for 3 s */
+    RF_EVENT_PARAMETERS,       /* data: the SPS NAL unit, when first seen and when it changes */
+};
+
+typedef struct rf_event {
+    uint8_t type;
+    uint8_t kind; /* enum rf_kind, where it applies */
+    uint16_t worker;
+    uint32_t len;
+    rf_handle peer;
+    rf_handle stream;
+    rf_path path;
+    uint64_t at_ns;
+    uint8_t data[RF_MAX_DATAGRAM];
+} rf_event;
+
+int rf_event_fd(const rf_forwarder *f);        /* readable while events wait */
+int rf_poll(rf_forwarder *f, rf_event *event); /* 1 and one event, or 0 */
+
+/* ---- in memory ---- */
+int rf_inject(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *data, size_t len,
+              uint64_t now_ns);
+int rf_turn(rf_forwarder *f, int worker, uint64_t now_ns); /* 1: more to do at once, else 0 */
+/* The oldest datagram that `worker` has sent: its length, or 0. */
+int rf_take_sent(rf_forwarder *f, int worker, rf_path *path, uint8_t *out, size_t cap);
+
+/* ---- figures: snapshots of counters, each read once, not one instant for all ---- */
+typedef struct rf_track_stats {
+    uint64_t packets, bytes; /* appended to the log */
+    uint64_t lost;           /* RFC 3550 expected minus received, repairs included */
+    uint64_t repaired;       /* came by our NACK */
+    uint64_t nacks_sent, keyframe_requests_sent, keyframes, duplicates;
+    uint64_t head;           /* log index of the next packet */
+    uint32_t jitter;         /* RTP clock units */
+    uint32_t clock_rate;
+    uint32_t ssrc;
+    uint8_t format, codec, active, pad;
+} rf_track_stats;
+
+typedef struct rf_stream_stats {
+    rf_track_stats track[RF_KINDS];
+    uint32_t viewers;
+    uint32_t worker;
+} rf_stream_stats;
+
+typedef struct rf_view_track_stats {
+    uint64_t packets, bytes; /* sent, RTP with header, without resends */
+    uint64_t resent, resent_bytes;
+    uint64_t nacks, plis;    /* received; nacks counts packets asked */
+    uint64_t skipped;        /* packets jumped over */
+    uint64_t lag;            /* log entries between cursor and head */
+    uint32_t fraction_lost;  /* of 256, newest report */
+    int32_t cumulative_lost;
+    uint32_t jitter;
+    uint32_t ssrc;
+} rf_view_track_stats;
+
+typedef struct rf_peer_stats {
+    uint64_t opened_ns, first_media_ns, last_heard_ns;
+    uint64_t rtt_ns;   /* 0: not known */
+    uint64_t remb_bps; /* the viewer's estimate, 0: none */
+    uint64_t received_packets, received_bytes;
+    uint64_t drops;
+    rf_path path;
+    rf_view_track_stats track[RF_KINDS];
+    uint8_t role, has_keys, has_path, started;
+    uint16_t worker;
+    uint16_t profile;
+} rf_peer_stats;
+
+typedef struct rf_worker_stats {
+    uint64_t turns, received, received_bytes, sent, sent_bytes;
+    uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
+    uint64_t kernel_drops; /* SO_RXQ_OVFL */
+    uint64_t delay_ns_sum, delay_count; /* append to send, media only */
+    uint64_t drops[64];    /* by enum rf_drop */
+    uint32_t peers;
+    uint32_t receive_buffer; /* what the kernel gave */
+} rf_worker_stats;
+
+int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out);
+int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out);
+int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out);
+
+/* The names behind the numbers. */
+const char *rf_strerror(int err);
+const char *rf_drop_name(int drop);
+const char *rf_drop_text(int drop);
+const char *rf_ext_uri(int kind);
+
+#endif
