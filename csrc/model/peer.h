@@ -1,0 +1,48 @@
+/* A peer: one ICE/DTLS/SRTP association, publisher or viewer of one stream.
+ * Made by the control plane's thread, handed to its owner (a worker) by command, touched by the
+ * owner alone until PEER_GONE, then freed by the control plane's thread. Closing order:
+ * docs/threads.md. */
+#ifndef RF_MODEL_PEER_H
+#define RF_MODEL_PEER_H
+
+#include "base/counter.h"
+#include "model/publisher.h"
+#include "model/stream.h"
+#include "model/viewer.h"
+#include "srtp/engine.h"
+
+typedef struct rf_peer {
+    rf_handle handle;
+    rf_stream *stream; /* outlives the peer */
+    uint16_t owner;
+    uint8_t role;
+    uint8_t closing;
+
+    /* owner */
+    rf_srtp_key key;
+    int has_keys;
+    rf_path path[RF_MAX_PATHS]; /* validated */
+    int paths;
+    rf_path selected; /* where media goes */
+    int has_path;
+    rf_pub *pub;   /* owned; set by publish */
+    rf_view *view; /* owned; set by view */
+    uint64_t opened_ns, last_heard_ns, idle_told_ns;
+
+    /* figures; written by the owner, read by the control plane */
+    _Atomic uint32_t stat_flags; /* 1 keys, 2 path, 4 started */
+    rf_counter received, received_bytes, drops;
+    rf_counter heard_ns, first_media_ns, rtt_ns;
+    _Atomic uint64_t stat_path[5]; /* the selected path, word by word */
+
+    /* control plane's thread only: what must be taken back from the workers' tables */
+    rf_path known_path[RF_MAX_PATHS];
+    int known_paths;
+    struct {
+        uint8_t bytes[32];
+        uint8_t len;
+    } ufrag[4];
+    int ufrags;
+} rf_peer;
+
+#endif

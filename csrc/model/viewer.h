@@ -1,0 +1,73 @@
+/* A viewer: a cursor into each track's log, and what its packets look like on its own leg.
+ * Only its owner touches it.
+ *
+ *   out_seq = stream_seq + offset        of the newest segment that reaches it
+ *   out_ts  = stream ts  + ts_offset
+ *
+ * A jump (start, lapped, format not negotiated) opens a segment; numbers stay without a hole.
+ * Everything sent under an out_seq is a function of the slot and the segment alone, so that a
+ * resend on the same SSRC repeats the same bytes under the same nonce. */
+#ifndef RF_MODEL_VIEWER_H
+#define RF_MODEL_VIEWER_H
+
+#include "base/bucket.h"
+#include "base/counter.h"
+#include "rtcfwd.h"
+
+#define RF_SEGMENTS 8
+#define RF_RESENDS 128 /* NACKed numbers remembered for gating; a power of two */
+#define RF_GREETING 64 /* packets of a segment that carry MID and playout-delay */
+
+enum rf_view_state {
+    RF_VIEW_NEW,     /* not sent anything yet */
+    RF_VIEW_WAIT,    /* waits for a key frame at or behind wait_index */
+    RF_VIEW_POSTER,  /* sends one key frame alone, then waits for the next */
+    RF_VIEW_BURST,   /* catching up from the key frame, paced */
+    RF_VIEW_LIVE,
+};
+
+typedef struct rf_segment {
+    uint64_t first_out;    /* 64-bit out_seq */
+    uint64_t first_stream; /* stream_seq that first_out stands for */
+} rf_segment;
+
+typedef struct rf_resend {
+    uint64_t out_seq;
+    uint64_t at_ns;
+    uint8_t tries;
+} rf_resend;
+
+typedef struct rf_view_track_state {
+    uint8_t state;     /* enum rf_view_state */
+    uint8_t jump;      /* the next packet opens a segment */
+    uint8_t segments;  /* in use */
+    uint8_t sr_count;
+    uint32_t poster_ts;
+    uint64_t cursor;   /* log index of the next packet to send */
+    uint64_t wait_index;
+    uint64_t next_out; /* out_seq of the next new segment's first packet: highest sent + 1 */
+    uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
+    rf_segment segment[RF_SEGMENTS];
+    uint64_t rtx_seq;
+    uint32_t last_sr_ntp_mid; /* to recognise our SR in LSR */
+    uint64_t sr_ns;
+    /* figures */
+    rf_counter packets, bytes, resent, resent_bytes, nacks, plis, skipped;
+    _Atomic uint32_t fraction_lost, jitter;
+    _Atomic int32_t cumulative_lost;
+} rf_view_track_state;
+
+typedef struct rf_view {
+    rf_subscription setup;
+    rf_view_track_state track[RF_KINDS];
+    uint8_t ext_kinds[RF_MAX_EXT_KINDS]; /* kinds that this viewer negotiated */
+    uint64_t started_ns;  /* first packet sent; 0: not started */
+    uint64_t rtt_ns;
+    rf_bucket pace;       /* of the start burst, in bytes */
+    rf_bucket resend_budget;
+    rf_resend resend[RF_RESENDS];
+    uint32_t position;    /* in its subscription's array */
+    rf_counter remb_bps;
+} rf_view;
+
+#endif
