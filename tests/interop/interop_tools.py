@@ -1,0 +1,255 @@
+"""Tools of the interop tests: the server process, tabs of its page, client processes, waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.sync_api import BrowserContext, Page
+
+READY = re.compile(r"rtcfwd: ready http://([^/]+)/ udp:(\d+)")
+T = TypeVar("T")
+
+
+def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+    """Poll `probe` until it returns something true and return that; fail at the deadline."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what} (last seen: {value!r})")
+        time.sleep(0.05)
+
+
+class Server:
+    """`rtcfwd serve` as a user runs it, on free ports of 127.0.0.1."""
+
+    def __init__(self, *, workers: int, log: Path, options: tuple[str, ...] = ()) -> None:
+        # RTCFWD_INTEROP_SERVER: another command that prints the same ready line (harness work).
+        command = os.environ.get("RTCFWD_INTEROP_SERVER", f"{sys.executable} -m rtcfwd").split()
+        fixed = ["serve", "--host", "127.0.0.1", "--port", "0", "--udp-port", "0"]
+        self.log = log
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [*command, *fixed, "--workers", str(workers), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self.process.pid
+        self.host = ""
+        self.udp_port = 0
+
+    def wait_ready(self) -> None:
+        def ready() -> re.Match[str] | None:
+            assert self.process.poll() is None, f"the server ended:\n{self.text()}"
+            return READY.search(self.text())
+
+        match = wait_until(ready, "the server's ready line", 30)
+        self.host, self.udp_port = match[1], int(match[2])
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def url(self, path: str = "/") -> str:
+        return f"http://{self.host}{path}"
+
+    def api(self, path: str) -> Any:
+        """GET a JSON page of the API; None for 404."""
+        try:
+            with urllib.request.urlopen(self.url("/api/v1" + path), timeout=5) as reply:
+                return json.load(reply)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 404:
+                return None
+            raise
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        return {stream["name"]: stream for stream in self.api("/streams")["streams"]}
+
+    def wait_live(self, name: str) -> dict[str, Any]:
+        def live() -> dict[str, Any] | None:
+            stream = self.streams().get(name)
+            return stream if stream and stream["state"] == "live" else None
+
+        return wait_until(live, f"stream {name} is live")
+
+    def wait_gone(self, name: str) -> None:
+        """Until nobody publishes there any more."""
+
+        def gone() -> bool:
+            stream = self.streams().get(name)
+            return stream is None or stream["state"] != "live"
+
+        wait_until(gone, f"stream {name} has ended")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def assert_clean_exit(self) -> None:
+        text = self.text()
+        assert self.process.returncode == 0, f"status {self.process.returncode}:\n{text[-4000:]}"
+        for word in ("Traceback", "Sanitizer", "Segmentation"):
+            assert word not in text, f"{word} in the server's log:\n{text[-8000:]}"
+
+
+# Sampled in each tab from the moment its peer connection exists, so that nothing that happens
+# before the test looks is missed. `t` is in seconds of the page's own clock.
+SAMPLER = """
+window.samples = [];
+setInterval(async () => {
+  const hook = window.rtcfwd || {};
+  for (const role of ['publisher', 'viewer']) {
+    const pc = hook[role] && hook[role].pc;
+    if (!pc) continue;
+    const sample = {role, t: performance.now() / 1000, state: pc.connectionState};
+    const codecs = {};
+    const report = await pc.getStats();
+    report.forEach(s => { if (s.type === 'codec') codecs[s.id] = s.mimeType; });
+    report.forEach(s => {
+      if (s.type === 'outbound-rtp' || s.type === 'inbound-rtp')
+        sample[s.kind] = Object.assign({codec: codecs[s.codecId]}, s);
+      if (s.type === 'candidate-pair' && s.nominated) sample.pair = s;
+    });
+    sample.firstFrameMs = hook[role].firstFrameMs;
+    window.samples.push(sample);
+  }
+}, 200);
+"""
+
+
+class Tab:
+    """One tab of the server's page, with what its sampler has seen so far."""
+
+    def __init__(self, page: Page, role: str) -> None:
+        self.page = page
+        self.role = role
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Samples that have both an audio and a video RTP stream."""
+        seen = self.page.evaluate("window.samples")
+        return [s for s in seen if s["role"] == self.role and "audio" in s and "video" in s]
+
+    def wait(
+        self, condition: Callable[[dict[str, Any]], Any], what: str, timeout: float = 30
+    ) -> dict[str, Any]:
+        """Until the newest sample meets the condition; that sample."""
+
+        def met() -> dict[str, Any] | None:
+            assert not self.errors, f"{self.role}: {self.errors}"
+            seen = self.samples()
+            return seen[-1] if seen and condition(seen[-1]) else None
+
+        try:
+            return wait_until(met, f"{self.role}: {what}", timeout)
+        except AssertionError as error:
+            last = self.page.evaluate("window.samples.at(-1)")
+            body = self.page.evaluate("document.body.innerText")
+            raise AssertionError(f"{error}\nlast sample: {last}\npage: {body[:800]}") from None
+
+    def first_frame_ms(self) -> float:
+        """Milliseconds from asking for the stream to the first picture on screen."""
+        sample = self.wait(lambda s: s["firstFrameMs"], "a first frame")
+        return float(sample["firstFrameMs"])
+
+    def close(self) -> None:
+        self.page.close()
+
+
+class Pages:
+    """Opens publisher and viewer tabs in one browser profile."""
+
+    def __init__(self, context: BrowserContext, server: Server) -> None:
+        self._context = context
+        self._server = server
+        context.add_init_script(SAMPLER)
+
+    def _open(self, query: str, role: str) -> Tab:
+        tab = Tab(self._context.new_page(), role)
+        tab.page.goto(self._server.url("/?" + query))
+        return tab
+
+    def publish(self, name: str, *, video: str, audio: str) -> Tab:
+        """A tab that publishes the test pattern; returns when the stream is live."""
+        query = f"publish={name}&source=pattern&video={video}&audio={audio}&auto=1"
+        tab = self._open(query, "publisher")
+        tab.wait(lambda s: s["state"] == "connected", "connected")
+        self._server.wait_live(name)
+        return tab
+
+    def watch(self, name: str) -> Tab:
+        return self._open(f"watch={name}", "viewer")
+
+
+def rate(samples: list[dict[str, Any]], window: float = 1.0) -> list[tuple[float, float]]:
+    """(seconds since the first video packet, video bit/s over the last `window` seconds)."""
+    sent = [(s["video"]["timestamp"] / 1000, s["video"]) for s in samples]
+    sent = [(t, v) for t, v in sent if v.get("packetsSent", 0) > 0]
+    points = []
+    for i, (t, video) in enumerate(sent):
+        older = [(u, w) for u, w in sent[:i] if t - u >= window]
+        if older:
+            u, w = older[-1]
+            points.append((t - sent[0][0], 8 * (video["bytesSent"] - w["bytesSent"]) / (t - u)))
+    return points
+
+
+def longest_freeze(samples: list[dict[str, Any]]) -> float:
+    """The longest freeze in seconds that a viewer's samples show after its first frame."""
+    total = [
+        s["video"].get("totalFreezesDuration", 0.0)
+        for s in samples
+        if s["video"].get("framesDecoded", 0) > 0
+    ]
+    return max((b - a for a, b in pairwise(total)), default=0.0)
+
+
+def ffmpeg_command() -> str:
+    """The FFmpeg with a WHIP muxer that imageio-ffmpeg carries."""
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def ffmpeg_publish(
+    start: Callable[..., subprocess.Popen[str]], ffmpeg: str, clip: Path, url: str, *flags: str
+) -> subprocess.Popen[str]:
+    """FFmpeg sends a file in real time, over and over, its H264 and Opus untouched."""
+    read = [ffmpeg, "-v", "warning", "-re", "-stream_loop", "-1", "-i", str(clip)]
+    return start([*read, "-c", "copy", "-f", "whip", *flags, url], stderr=subprocess.STDOUT)
+
+
+@contextlib.contextmanager
+def run_group(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A client process with pipes; killed at the end if it still runs."""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True} | options
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()

@@ -1,0 +1,101 @@
+"""Chromium publishes through the server's page, other tabs of Chromium watch.
+
+Everything is asserted from getStats of the browser itself: what it decoded, which codec it says it
+got, and how long its viewers waited.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.interop.interop_tools import Pages, Server, Tab, longest_freeze, rate
+
+WORKERS = 2
+SECONDS = 5  # of pictures that each viewer has to decode
+
+
+def plays(tab: Tab, *, video: str, audio: str) -> dict[str, float]:
+    """Assert that a viewer plays both media; what it showed."""
+    first_frame_ms = tab.first_frame_ms()
+    sample = tab.wait(
+        lambda s: (
+            s["video"].get("framesDecoded", 0) >= 20 * SECONDS
+            and s["audio"].get("packetsReceived", 0) >= 45 * SECONDS
+            and s["audio"].get("totalSamplesReceived", 0) >= 7000 * SECONDS
+        ),
+        f"{SECONDS} s of pictures and sound",
+        60,
+    )
+    assert sample["video"]["codec"].lower() == f"video/{video}".lower()
+    assert sample["audio"]["codec"].lower() == f"audio/{audio}".lower()
+    samples = tab.samples()
+    decoded = [s["video"].get("framesDecoded", 0) for s in samples]
+    assert decoded == sorted(decoded)
+    freeze = longest_freeze(samples)
+    assert freeze <= 1.0
+    return {
+        "first_frame_ms": round(first_frame_ms, 1),
+        "frames_decoded": sample["video"]["framesDecoded"],
+        "frames_per_second": sample["video"].get("framesPerSecond", 0),
+        "frames_dropped": sample["video"].get("framesDropped", 0),
+        "freezes": sample["video"].get("freezeCount", 0),
+        "longest_freeze_s": round(freeze, 3),
+        "video_packets_lost": sample["video"]["packetsLost"],
+        "audio_packets_lost": sample["audio"]["packetsLost"],
+        "concealed_samples": sample["audio"].get("concealedSamples", 0),
+        "audio_energy": sample["audio"].get("totalAudioEnergy", 0),
+    }
+
+
+@pytest.mark.parametrize(("video", "audio"), [("H264", "PCMA"), ("H264", "PCMU"), ("VP8", "opus")])
+def test_publish_and_watch(server: Server, pages: Pages, record, video: str, audio: str) -> None:
+    name = f"chromium-{video}-{audio}".lower()
+    publisher = pages.publish(name, video=video, audio=audio)
+    viewers = [pages.watch(name) for _ in range(2)]
+    shown = [plays(viewer, video=video, audio=audio) for viewer in viewers]
+    assert all(figures["audio_energy"] > 0 for figures in shown)  # the tone came through
+
+    # A third one joins in the middle of the GOP; Chromium makes a key frame only when asked, and
+    # the veteran sees that none was made for the newcomer.
+    before = viewers[0].samples()[-1]["video"]["keyFramesDecoded"]
+    late = pages.watch(name)
+    late_ms = late.first_frame_ms()
+    after = viewers[0].samples()[-1]["video"]["keyFramesDecoded"]
+    plays(late, video=video, audio=audio)
+
+    stream = server.streams()[name]
+    codecs = {track["kind"]: track["codec"].upper() for track in stream["tracks"]}
+    assert codecs == {"video": video.upper(), "audio": audio.upper()}
+    assert stream["viewers"] == 3
+    record(
+        viewers=shown,
+        late_first_frame_ms=round(late_ms, 1),
+        key_frames_made_for_it=after - before,
+        publisher_kbit_s=[round(bits / 1000) for _, bits in rate(publisher.samples())[-1:]],
+    )
+    assert after == before
+    publisher.close()
+
+
+def test_bitrate_rises_at_once(server: Server, pages: Pages, record) -> None:
+    """REMB: without it Chromium takes 27 s to reach 2.5 Mbit/s (draft-alvestrand-rmcat-remb)."""
+    publisher = pages.publish("remb", video="H264", audio="PCMA")
+    publisher.wait(
+        lambda _: any(bits > 1.5e6 for _, bits in rate(publisher.samples())), "1.5 Mbit/s sent"
+    )
+    samples = publisher.samples()
+    reached = next(t for t, bits in rate(samples) if bits > 1.5e6)
+    start = next(s["t"] for s in samples if s["video"].get("packetsSent", 0) > 0)
+    allowed = [
+        s["t"] - start
+        for s in samples
+        if s.get("pair", {}).get("availableOutgoingBitrate", 0) > 1.5e6
+    ]
+    record(
+        seconds_to_1500_kbit_s=round(reached, 2),
+        seconds_to_allowed_1500_kbit_s=round(allowed[0], 2) if allowed else None,
+        kbit_s=[(round(t, 1), round(bits / 1000)) for t, bits in rate(samples)],
+    )
+    assert allowed
+    assert allowed[0] <= 5.0
+    publisher.close()
