@@ -102,6 +102,27 @@ def test_file_arrives_intact(
     assert (steps <= 2).mean() > 0.98  # in the source's order, none or one left out or repeated
 
 
+def test_viewer_outlives_its_publisher(
+    server: Server, pages: Pages, processes: Start, ffmpeg: str, clip: Clip, record
+) -> None:
+    """FFmpeg is killed and started anew: the viewer's picture goes on by itself, same SSRC."""
+    name, whip = "ffmpeg-again", server.url("/whip/ffmpeg-again")
+    first = ffmpeg_publish(processes, ffmpeg, clip(50), whip)
+    server.wait_live(name)
+    viewer = pages.watch(name)
+    before = viewer.wait(lambda s: s["video"].get("framesDecoded", 0) >= 50, "50 frames")["video"]
+    first.kill()
+    first.wait()
+    server.wait_gone(name)
+    second = ffmpeg_publish(processes, ffmpeg, clip(50), whip)
+    server.wait_live(name)
+    frames = viewer.samples()[-1]["video"]["framesDecoded"]
+    after = viewer.wait(lambda s: s["video"]["framesDecoded"] >= frames + 75, "3 s more")["video"]
+    assert after["ssrc"] == before["ssrc"]
+    record(frames_before=frames, frames_after=after["framesDecoded"], lost=after["packetsLost"])
+    finish(second, server, name)
+
+
 def test_chromium_joins_mid_gop(
     server: Server, pages: Pages, processes: Start, ffmpeg: str, clip: Clip, record
 ) -> None:

@@ -1,7 +1,8 @@
 """A viewer as small as it can be: WHEP, one STUN check, DTLS, the first SRTP packet.
 
-It is cheap enough to join hundreds of times. STUN is aioice's codec, DTLS the project's own sans-IO
-transport in the client's role, and SRTP is opened by pylibsrtp. Blocking; one socket a viewer.
+It is cheap enough to join hundreds of times, and can stay and count what it gets. STUN is aioice's
+codec, DTLS the project's own sans-IO transport in the client's role, and SRTP is opened by
+pylibsrtp. Blocking; one socket a viewer.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import contextlib
 import secrets
 import socket
 import string
+import struct
 import time
 import urllib.request
+from collections.abc import Callable
 
 import pylibsrtp
 from aioice import stun
@@ -79,9 +82,14 @@ class WhepProbe:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(("127.0.0.1", udp_port))
         self._socket.settimeout(0.2)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._dtls: DtlsTransport | None = None
+        self._srtp: pylibsrtp.Session | None = None
+        self._remote = ("", "")  # ufrag, pwd
         self.session = ""
         self.packets = 0
+        self.sequence: dict[int, tuple[int, int, int]] = {}
+        """SSRC -> (extended numbers: first, highest; packets)"""
 
     def join(self, timeout: float = 10.0) -> None:
         answer = self._post()
@@ -96,7 +104,8 @@ class WhepProbe:
             remote_fingerprints=[_fingerprint(lines["fingerprint"])],
         )
         deadline = time.monotonic() + timeout
-        self._check(lines["ice-ufrag"], lines["ice-pwd"])
+        self._remote = lines["ice-ufrag"], lines["ice-pwd"]
+        self._check()
         while not self.packets:
             assert time.monotonic() < deadline, f"no media, DTLS {self._dtls.state}"
             self._turn()
@@ -121,7 +130,21 @@ class WhepProbe:
             self.session = self._base + reply.headers["Location"]
             return reply.read().decode()
 
-    def _check(self, ufrag: str, pwd: str) -> None:
+    def stay(self, until: Callable[[], bool]) -> None:
+        """Go on receiving, with a STUN check every 2.5 s as browsers do."""
+        next_check = time.monotonic() + 2.5
+        while not until():
+            self._turn()
+            if time.monotonic() > next_check:
+                self._check()
+                next_check += 2.5
+
+    def missing(self) -> int:
+        """Packets that the sequence numbers promise and that did not come."""
+        return sum(high - first + 1 - count for first, high, count in self.sequence.values())
+
+    def _check(self) -> None:
+        ufrag, pwd = self._remote
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
         request.attributes["USERNAME"] = f"{ufrag}:{self._ufrag}"
         request.attributes["PRIORITY"] = 1845501695
@@ -152,14 +175,22 @@ class WhepProbe:
 
     def _open(self, data: bytes) -> None:
         assert self._dtls is not None
-        profile, receive_key, _ = self._dtls.keys
-        policy = pylibsrtp.Policy(
-            key=receive_key,
-            ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND,
-            srtp_profile=PROFILES[int(profile)],
-        )
-        assert len(pylibsrtp.Session(policy).unprotect(data)) > 12
+        if self._srtp is None:
+            profile, receive_key, _ = self._dtls.keys
+            self._srtp = pylibsrtp.Session(
+                pylibsrtp.Policy(
+                    key=receive_key,
+                    ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND,
+                    srtp_profile=PROFILES[int(profile)],
+                )
+            )
+        packet = self._srtp.unprotect(data)
+        assert len(packet) > 12
         self.packets += 1
+        _, _, number, _, ssrc = struct.unpack_from("!BBHII", packet)
+        first, high, count = self.sequence.get(ssrc, (number, number, 0))
+        number = high + (number - high + 0x8000) % 0x10000 - 0x8000
+        self.sequence[ssrc] = first, max(high, number), count + 1
 
     def leave(self, how: str) -> None:
         """`delete`; `close`: close_notify alone; `both`: close_notify, then DELETE (as OBS)."""

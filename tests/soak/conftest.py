@@ -1,0 +1,5 @@
+"""The soak run uses the interop tests' server, clips and client processes."""
+
+from tests.interop.conftest import clip, ffmpeg, processes, record, server
+
+__all__ = ["clip", "ffmpeg", "processes", "record", "server"]
