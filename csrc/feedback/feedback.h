@@ -1,0 +1,42 @@
+/* RTCP, both ways: what comes in from a peer, and what each kind of peer is told. One file a duty:
+ *
+ *   rtcp_in.c           a peer's compound packet, dispatched
+ *   nack.c              a viewer asks again: answered from the log
+ *   gaps.c              we ask the publisher again
+ *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
+ *   reports.c           SR to viewers, RR and REMB to the publisher, BYE
+ */
+#ifndef RF_FEEDBACK_FEEDBACK_H
+#define RF_FEEDBACK_FEEDBACK_H
+
+#include "model/context.h"
+#include "wire/rtcp.h"
+
+/* A decrypted, authenticated compound. */
+void rf_rtcp_in(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len);
+
+/* NACK from a viewer for `pairs` of (PID, BLP). */
+void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item);
+
+/* ext of a source has arrived (not by RTX: rtx 0); notes new gaps and closes old ones. Call before
+ * highest_ext moves. 1: so much is missing that only a key frame helps. */
+int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns);
+/* Every tick: NACKs that are due. */
+void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind);
+
+/* A viewer (or the control plane) wants a key frame; any worker. */
+void rf_keyframe_want(rf_ctx *x, rf_stream *s);
+/* Every tick, by the owner: PLI or FIR if one is wanted and the last is long enough ago. */
+void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
+
+/* RTCP sender report of the publisher. */
+void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);
+/* RR + SDES, REMB; when due. */
+void rf_report_publisher(rf_ctx *x, rf_peer *p);
+/* SR + SDES for each active track; when due. */
+void rf_report_viewer(rf_ctx *x, rf_peer *p);
+void rf_report_bye(rf_ctx *x, rf_peer *p);
+/* No SR came within 10 s: arrival times stand in. */
+void rf_report_arrival_clock(rf_ctx *x, rf_peer *p);
+
+#endif

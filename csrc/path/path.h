@@ -1,0 +1,60 @@
+/* The packet's way, one function a stage; each file in this folder is one of them.
+ *
+ *   ingress -> demux -> unprotect -> append -> fanout -> (start) -> rewrite -> egress
+ *                 \-> punt                        \-> feedback/nack also ends in egress
+ */
+#ifndef RF_PATH_PATH_H
+#define RF_PATH_PATH_H
+
+#include "model/context.h"
+#include "wire/classify.h"
+#include "wire/rtp.h"
+
+/* ingress.c: takes what has arrived, at most 256 datagrams; 1 when more may wait. */
+int rf_ingress(rf_ctx *x);
+
+/* demux.c: one datagram to its stage; a stranger's to its owner. */
+void rf_demux(rf_ctx *x, rf_datagram *d);
+int rf_mail_in(rf_ctx *x, int max); /* datagrams that other workers passed on */
+
+/* punt.c: up to the control plane, bounded; 0 or the drop is counted. */
+void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,
+                const rf_datagram *d);
+/* Notices that are not essential are dropped when the queue is half full. */
+void rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer,
+               const rf_stream *stream, const uint8_t *data, size_t len, int essential);
+
+/* unprotect.c: media of a peer that this worker owns. data has room for SRTP trailers. */
+void rf_media_in(rf_ctx *x, rf_handle peer, enum rf_class class, uint8_t *data, uint32_t len);
+void rf_early_replay(rf_ctx *x, const rf_peer *p);
+
+/* append.c: a decrypted RTP packet of a publisher into its track's log. */
+void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len);
+
+/* fanout.c: viewers' new packets into the slab, until `deadline_ns`; 1 when more is to do. */
+int rf_fanout(rf_ctx *x, uint64_t deadline_ns);
+rf_sub *rf_sub_of(rf_ctx *x, const rf_stream *s);
+int rf_sub_add(rf_ctx *x, rf_peer *viewer);
+void rf_sub_remove(rf_ctx *x, rf_peer *viewer);
+
+/* start.c: where a viewer begins or goes on after a gap; 1 when there is something to send. */
+int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head);
+
+/* rewrite.c: the RTP header of a slot on a viewer's leg at dst; returns its length.
+ * rtx: the RTX form, with the original sequence number behind the header (RFC 4588). */
+size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
+                  uint64_t out_seq, uint8_t pt, uint8_t *dst);
+size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
+                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
+                      uint64_t rtx_seq, uint8_t *dst);
+
+/* egress.c */
+/* Place for one packet in the slab, or NULL when the slab must be flushed first. */
+uint8_t *rf_egress_room(rf_ctx *x);
+void rf_egress_add(rf_ctx *x, rf_peer *p, int kind, uint64_t index, uint64_t arrival_ns,
+                   size_t head_len, const uint8_t *payload, size_t payload_len);
+void rf_egress_flush(rf_ctx *x);
+/* An RTCP compound, protected and sent at once. data needs RF_SRTP_TRAILER bytes of room. */
+void rf_egress_rtcp(rf_ctx *x, rf_peer *p, uint8_t *data, size_t len);
+
+#endif
