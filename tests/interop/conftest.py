@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.interop.firefox import Firefox
 from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"
@@ -72,6 +73,21 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def pages(chromium: Browser, server: Server) -> Iterator[Pages]:
     context = chromium.new_context()
+    opened = Pages(context, server)
+    yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def firefox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firefox]:
+    browser = Firefox(tmp_path_factory.mktemp("firefox"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def firefox_pages(firefox: Firefox, server: Server) -> Iterator[Pages]:
+    context = firefox.new_context()
     opened = Pages(context, server)
     yield opened
     context.close()

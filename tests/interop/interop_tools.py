@@ -17,10 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from playwright.sync_api import BrowserContext, Page
-
 READY = re.compile(r"rtcfwd: ready http://([^/]+)/ udp:(\d+)")
 T = TypeVar("T")
+SECONDS = 5  # of pictures and sound that a viewer has to play
 
 
 def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
@@ -142,7 +141,7 @@ setInterval(async () => {
 class Tab:
     """One tab of the server's page, with what its sampler has seen so far."""
 
-    def __init__(self, page: Page, role: str) -> None:
+    def __init__(self, page: Any, role: str) -> None:
         self.page = page
         self.role = role
         self.errors: list[str] = []
@@ -180,9 +179,9 @@ class Tab:
 
 
 class Pages:
-    """Opens publisher and viewer tabs in one browser profile."""
+    """Opens publisher and viewer tabs in one browser profile (playwright's or firefox.py's)."""
 
-    def __init__(self, context: BrowserContext, server: Server) -> None:
+    def __init__(self, context: Any, server: Server) -> None:
         self._context = context
         self._server = server
         context.add_init_script(SAMPLER)
@@ -225,6 +224,39 @@ def longest_freeze(samples: list[dict[str, Any]]) -> float:
         if s["video"].get("framesDecoded", 0) > 0
     ]
     return max((b - a for a, b in pairwise(total)), default=0.0)
+
+
+def plays(tab: Tab, *, video: str, audio: str) -> dict[str, float]:
+    """Assert that a viewer plays both media; what it showed."""
+    first_frame_ms = tab.first_frame_ms()
+    sample = tab.wait(
+        lambda s: (
+            s["video"].get("framesDecoded", 0) >= 20 * SECONDS
+            and s["audio"].get("packetsReceived", 0) >= 45 * SECONDS
+            and s["audio"].get("totalSamplesReceived", 0) >= 7000 * SECONDS
+        ),
+        f"{SECONDS} s of pictures and sound",
+        60,
+    )
+    assert sample["video"]["codec"].lower() == f"video/{video}".lower()
+    assert sample["audio"]["codec"].lower() == f"audio/{audio}".lower()
+    samples = tab.samples()
+    decoded = [s["video"].get("framesDecoded", 0) for s in samples]
+    assert decoded == sorted(decoded)
+    freeze = longest_freeze(samples)
+    assert freeze <= 1.0
+    return {
+        "first_frame_ms": round(first_frame_ms, 1),
+        "frames_decoded": sample["video"]["framesDecoded"],
+        "frames_per_second": sample["video"].get("framesPerSecond", 0),
+        "frames_dropped": sample["video"].get("framesDropped", 0),
+        "freezes": sample["video"].get("freezeCount", 0),
+        "longest_freeze_s": round(freeze, 3),
+        "video_packets_lost": sample["video"]["packetsLost"],
+        "audio_packets_lost": sample["audio"]["packetsLost"],
+        "concealed_samples": sample["audio"].get("concealedSamples", 0),
+        "audio_energy": sample["audio"].get("totalAudioEnergy", 0),
+    }
 
 
 def ffmpeg_command() -> str:

@@ -8,43 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.interop.interop_tools import Pages, Server, Tab, longest_freeze, rate
+from tests.interop.interop_tools import Pages, Server, plays, rate
 
 WORKERS = 2
-SECONDS = 5  # of pictures that each viewer has to decode
-
-
-def plays(tab: Tab, *, video: str, audio: str) -> dict[str, float]:
-    """Assert that a viewer plays both media; what it showed."""
-    first_frame_ms = tab.first_frame_ms()
-    sample = tab.wait(
-        lambda s: (
-            s["video"].get("framesDecoded", 0) >= 20 * SECONDS
-            and s["audio"].get("packetsReceived", 0) >= 45 * SECONDS
-            and s["audio"].get("totalSamplesReceived", 0) >= 7000 * SECONDS
-        ),
-        f"{SECONDS} s of pictures and sound",
-        60,
-    )
-    assert sample["video"]["codec"].lower() == f"video/{video}".lower()
-    assert sample["audio"]["codec"].lower() == f"audio/{audio}".lower()
-    samples = tab.samples()
-    decoded = [s["video"].get("framesDecoded", 0) for s in samples]
-    assert decoded == sorted(decoded)
-    freeze = longest_freeze(samples)
-    assert freeze <= 1.0
-    return {
-        "first_frame_ms": round(first_frame_ms, 1),
-        "frames_decoded": sample["video"]["framesDecoded"],
-        "frames_per_second": sample["video"].get("framesPerSecond", 0),
-        "frames_dropped": sample["video"].get("framesDropped", 0),
-        "freezes": sample["video"].get("freezeCount", 0),
-        "longest_freeze_s": round(freeze, 3),
-        "video_packets_lost": sample["video"]["packetsLost"],
-        "audio_packets_lost": sample["audio"]["packetsLost"],
-        "concealed_samples": sample["audio"].get("concealedSamples", 0),
-        "audio_energy": sample["audio"].get("totalAudioEnergy", 0),
-    }
 
 
 @pytest.mark.parametrize(("video", "audio"), [("H264", "PCMA"), ("H264", "PCMU"), ("VP8", "opus")])

@@ -1,8 +1,8 @@
 """Ten minutes of publisher restarts, joins and leaves: counts and memory stay flat.
 
 `make soak`, or RTCFWD_SOAK_SECONDS=60 for a short one. In each round the publisher (FFmpeg) dies
-and comes back while viewers stay, and others join and leave in all the ways there are. At the end of a
-round the server has to stand as it stood after the first ones. The figures of every round are
+and comes back while viewers stay, and others join and leave in all the ways there are. At the end
+of a round the server has to stand as it stood after the first ones. The figures of every round are
 kept in build/interop/test_soak.json.
 """
 
