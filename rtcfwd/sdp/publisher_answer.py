@@ -1,0 +1,134 @@
+"""The answer to a WHIP offer (RFC 9725).
+
+Given: an offer, our transport, the codec policy and the stream's formats. Promises: an answer
+that keeps one codec and its rtx per m-section, ``recvonly``, and the ``Publication`` that tells
+the data plane the same. No section is ever rejected: what cannot be taken fails the whole offer
+(section 4.4.3), before the stream's formats are touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from rtcfwd.forwarder.api import Kind, Publication, PublishedFormat, PublishedTrack
+
+from .errors import refused
+from .formats import (
+    CodecPolicy,
+    MediaFormat,
+    StreamFormats,
+    find_rtx,
+    offered_sps,
+    publisher_choice,
+)
+from .model import LocalTransport, MediaSection, Offer, PayloadType
+from .negotiate import PUBLISHER_EXTENSIONS, ExtensionTable, codec_names, echoed, one_section_a_kind
+from .write import MAX_ANSWER, AnswerSection, Ids, answer_setup, write_answer
+
+_FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir", "goog-remb"})
+_MAX_SSRCS: Final = 4  # what the data plane's track holds
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherAnswer:
+    """``sdp``: the body of the 201. ``setup``: ours, "passive" or "active" (then we send the
+    ClientHello). ``chosen``: the index in the stream's formats, by kind."""
+
+    sdp: bytes
+    setup: str
+    publication: Publication
+    chosen: dict[Kind, int]
+
+
+def negotiate_publisher(
+    offer: Offer,
+    *,
+    local: LocalTransport,
+    policy: CodecPolicy,
+    formats: StreamFormats,
+    ids: Ids,
+    mux_only: bool = True,
+) -> PublisherAnswer:
+    """Answer a publisher. Raises SdpError 422; ``formats`` gains the chosen ones."""
+    one_section_a_kind(offer)
+    choices = {
+        section.index: _choose(section, policy) for section in offer.media if section.offered
+    }
+    extensions = ExtensionTable(PUBLISHER_EXTENSIONS, sending=False)
+    sections: list[AnswerSection] = []
+    for section in offer.media:
+        if section.index not in choices:
+            sections.append(AnswerSection(section))
+            continue
+        pt, rtx = choices[section.index]
+        sections.append(
+            AnswerSection(
+                section,
+                direction="recvonly",
+                payload_types=(echoed(pt),),
+                rtx={} if rtx is None else {pt.pt: rtx},
+                feedback=_FEEDBACK,
+                extensions=extensions.pick(section),
+            )
+        )
+    setup = answer_setup(offer.remote.setup)
+    sdp = write_answer(
+        offer, sections, local=local, setup=setup, session=ids.session, mux_only=mux_only
+    )
+    if len(sdp) > MAX_ANSWER:
+        raise refused(f"The answer would be over {MAX_ANSWER} bytes; offer less.")
+    tracks: list[PublishedTrack] = []
+    chosen: dict[Kind, int] = {}
+    for section in offer.media:
+        if section.kind is None or section.index not in choices:
+            continue
+        pt, rtx = choices[section.index]
+        index = formats.index(section.kind, MediaFormat.of(pt))
+        sps = offered_sps(pt.parameters) if pt.name == "H264" else None
+        if sps is not None:
+            formats.set_sps(index, sps)
+        chosen[section.kind] = index
+        tracks.append(_track(section, section.kind, pt, rtx, index))
+    publication = Publication(
+        tracks=tuple(tracks),
+        extensions=dict(extensions.uri_of),
+        local_ssrc=ids.local_ssrc,
+        cname=ids.cname,
+        # One transport; FFmpeg says so in its video section only, where NACKs go.
+        reduced_size=any(section.rtcp_rsize for section in offer.media if section.offered),
+    )
+    return PublisherAnswer(sdp, setup, publication, chosen)
+
+
+def _choose(section: MediaSection, policy: CodecPolicy) -> tuple[PayloadType, PayloadType | None]:
+    if section.kind is None:
+        raise refused(f"{section.name} is not served to publishers; leave it out of the offer.")
+    if section.direction not in ("sendonly", "sendrecv"):
+        raise refused(f"{section.name} is {section.direction}; a publisher must offer sendonly.")
+    pt = publisher_choice(policy, section.kind, section.payload_types)
+    if pt is None:
+        raise refused(
+            f"{section.name} offers {codec_names(section.payload_types)}; "
+            f"offer one of {', '.join(policy.names(section.kind))}."
+        )
+    return pt, find_rtx(section.payload_types, pt)
+
+
+def _track(
+    section: MediaSection, kind: Kind, pt: PayloadType, rtx: PayloadType | None, index: int
+) -> PublishedTrack:
+    fmt = MediaFormat.of(pt)
+    ssrcs = section.ssrcs[:_MAX_SSRCS]
+    return PublishedTrack(
+        kind=kind,
+        clock_rate=pt.clock_rate,
+        mid=section.mid,
+        formats=(PublishedFormat(pt.pt, fmt.number, index, rtx.pt if rtx else None),),
+        ssrcs=tuple(main for main, _ in ssrcs),
+        rtx_ssrcs=tuple(repair for _, repair in ssrcs),
+        nack="nack" in pt.feedback,
+        pli="nack pli" in pt.feedback,
+        fir="ccm fir" in pt.feedback,
+        remb="goog-remb" in pt.feedback,
+    )
