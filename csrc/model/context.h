@@ -3,6 +3,8 @@
 #ifndef RF_MODEL_CONTEXT_H
 #define RF_MODEL_CONTEXT_H
 
+#include <time.h>
+
 #include "base/bucket.h"
 #include "base/counter.h"
 #include "base/drop.h"
@@ -15,7 +17,7 @@
 
 #define RF_JOBS 192
 #define RF_SLAB (320 * 1024)
-#define RF_JOB_ROOM (RF_MAX_DATAGRAM + RF_SRTP_TRAILER + 64)
+#define RF_JOB_ROOM 2048 /* header with extensions, payload, tag, and what libsrtp may scribble */
 #define RF_EARLY 128         /* datagrams kept for peers whose keys are on their way */
 #define RF_SOURCE_BUCKETS 1024
 #define RF_EVENT_DATA 256
@@ -132,6 +134,16 @@ typedef struct rf_ctx {
     rf_counter delay_sum, delay_count;
     rf_counter drops[RF_DROP_COUNT];
 } rf_ctx;
+
+/* The time: a live worker's clock, or in memory the time that the turn was given. */
+static inline uint64_t rf_clock_now(rf_ctx *x) {
+    if (!x->config->in_memory) {
+        struct timespec ts;
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        x->now_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    }
+    return x->now_ns;
+}
 
 static inline void rf_drop(rf_ctx *x, enum rf_drop why) {
     rf_count(&x->drops[why], 1);

@@ -29,6 +29,7 @@ enum rf_view_state {
 typedef struct rf_segment {
     uint64_t first_out;    /* 64-bit out_seq */
     uint64_t first_stream; /* stream_seq that first_out stands for */
+    uint8_t greets;        /* the viewer's first: its packets carry MID and playout-delay */
 } rf_segment;
 
 typedef struct rf_resend {
@@ -40,11 +41,13 @@ typedef struct rf_resend {
 typedef struct rf_view_track_state {
     uint8_t state;     /* enum rf_view_state */
     uint8_t jump;      /* the next packet opens a segment */
+    uint8_t has_jump_seq; /* … at jump_seq, the lowest number of its key frame */
     uint8_t segments;  /* in use */
     uint8_t sr_count;
     uint32_t poster_ts;
     uint64_t cursor;   /* log index of the next packet to send */
     uint64_t wait_index;
+    uint64_t jump_seq;
     uint64_t next_out; /* out_seq of the next new segment's first packet: highest sent + 1 */
     uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
     rf_segment segment[RF_SEGMENTS];

@@ -1,0 +1,84 @@
+/* Gaps in a publisher's sequence numbers, and our NACKs for them.
+ *
+ * A gap is noted when a packet beyond it arrives, asked for after 5 ms (most reordering is over by
+ * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. A NACK leaves alone
+ * in its datagram: FFmpeg reads no other. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "feedback/feedback.h"
+#include "path/path.h"
+
+enum { TRIES = 10, ASK_AT_ONCE = 64 };
+static const uint64_t REORDER_NS = 5000000, LEAST_APART_NS = 20000000, GIVE_UP_NS = 1500000000;
+
+static void close_gap(rf_source *s, uint64_t ext) {
+    for (int i = 0; i < s->gaps; i++) {
+        if (s->gap[i].ext != ext)
+            continue;
+        if (s->gap[i].tries)
+            s->repaired++;
+        s->gap[i] = s->gap[--s->gaps];
+        return;
+    }
+}
+
+int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns) {
+    if (ext <= s->highest_ext) {
+        close_gap(s, ext);
+        return 0;
+    }
+    uint64_t missing = ext - s->highest_ext - 1;
+    if (missing > (uint64_t)(RF_GAPS - s->gaps)) {
+        s->gaps = 0;
+        return 1;
+    }
+    for (uint64_t e = s->highest_ext + 1; e < ext; e++) {
+        rf_gap *g = &s->gap[s->gaps++];
+        g->ext = e;
+        g->since_ns = now_ns;
+        g->asked_ns = 0;
+        g->tries = 0;
+    }
+    return 0;
+}
+
+static int by_seq(const void *a, const void *b) {
+    int d = (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+    return d > 32767 || d < -32767 ? -d : d;
+}
+
+void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
+    rf_source *s = &p->pub->source[kind];
+    rf_track *t = &p->stream->track[kind];
+    uint16_t seqs[ASK_AT_ONCE];
+    int count = 0, lost = 0;
+    uint64_t apart = p->pub->rtt_ns > LEAST_APART_NS ? p->pub->rtt_ns : LEAST_APART_NS;
+    for (int i = 0; i < s->gaps;) {
+        rf_gap *g = &s->gap[i];
+        if (g->tries >= TRIES || x->now_ns - g->since_ns > GIVE_UP_NS) {
+            *g = s->gap[--s->gaps];
+            lost = 1;
+            continue;
+        }
+        if (count < ASK_AT_ONCE && x->now_ns - g->since_ns >= REORDER_NS &&
+            x->now_ns - g->asked_ns >= apart) {
+            g->asked_ns = x->now_ns;
+            g->tries++;
+            seqs[count++] = (uint16_t)g->ext;
+        }
+        i++;
+    }
+    rf_set(&t->repaired, s->repaired);
+    if (lost && kind == RF_VIDEO)
+        rf_keyframe_want(x, p->stream);
+    if (!count || !p->pub->setup.track[kind].nack)
+        return;
+    qsort(seqs, (size_t)count, sizeof seqs[0], by_seq);
+    uint8_t buffer[512 + RF_SRTP_TRAILER];
+    rf_writer w = {buffer, 0, 512};
+    if (rf_rtcp_write_nack(&w, p->pub->setup.local_ssrc, s->ssrc, seqs, count) != RF_OK)
+        return;
+    rf_count(&t->nacks_sent, (uint64_t)count);
+    rf_egress_rtcp(x, p, buffer, w.at);
+}

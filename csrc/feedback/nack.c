@@ -1,0 +1,143 @@
+/* A viewer asks again (RFC 4585 section 6.2.1): the packet is looked up in the log and sent anew, as
+ * RTX (RFC 4588) where the viewer negotiated it, else byte for byte on its own SSRC.
+ *
+ * Bounded per packet (three tries, an RTT apart), per viewer (a share of its rate) and per compound
+ * (the slab), so a viewer that asks for everything delays nobody. */
+#include "base/error.h"
+#include "base/seq.h"
+#include "feedback/feedback.h"
+#include "path/path.h"
+
+enum { TRIES = 3, MAX_ASKED = 256 };
+
+typedef struct request {
+    rf_view_track_state *state;
+    rf_track *track;
+    int kind;
+    uint64_t low, head;
+} request;
+
+/* May this number be sent again now? Remembers that it is. */
+static int gate(rf_ctx *x, rf_view *v, int kind, uint64_t out) {
+    uint64_t name = out << 1 | (uint64_t)kind;
+    rf_resend *r = &v->resend[(out + (kind ? 64u : 0u)) & (RF_RESENDS - 1)];
+    uint64_t apart = v->rtt_ns > 10000000u ? v->rtt_ns : 10000000u;
+    if (r->out_seq != name || x->now_ns - r->at_ns > 10000000000u) {
+        r->out_seq = name;
+        r->tries = 0;
+    } else if (r->tries >= TRIES || x->now_ns - r->at_ns < apart * 9 / 10) {
+        return 0;
+    }
+    r->tries++;
+    r->at_ns = x->now_ns;
+    return 1;
+}
+
+/* A share of the stream's rate, with room for a burst; never less than 30 kB/s. */
+static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
+    uint64_t age_ms = (x->now_ns - p->view->started_ns) / 1000000u + 1000;
+    uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
+    rate = rate * x->config->resend_percent / 100;
+    if (rate < 30000)
+        rate = 30000;
+    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 100000, bytes, x->now_ns);
+}
+
+static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,
+                                    uint64_t *stream_seq) {
+    for (int i = s->segments - 1; i >= 0; i--) {
+        if (s->segment[i].first_out > out)
+            continue;
+        *stream_seq = s->segment[i].first_stream + (out - s->segment[i].first_out);
+        return &s->segment[i];
+    }
+    return NULL;
+}
+
+static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, const rf_segment *g,
+                   uint64_t out) {
+    const rf_view_track *setup = &p->view->setup.track[r->kind];
+    const rf_slot *slot = rf_track_slot(r->track, index);
+    uint8_t format = slot->format & (RF_MAX_FORMATS - 1);
+    uint8_t pt = setup->pt_of_format[format], rtx_pt = setup->rtx_pt_of_format[format];
+    uint8_t *dst = rf_egress_room(x);
+    if (!dst) {
+        rf_egress_flush(x);
+        dst = rf_egress_room(x);
+    }
+    if (!dst || x->blocked || pt == RF_NO_PT)
+        return;
+    size_t head = setup->rtx_ssrc && rtx_pt != RF_NO_PT
+                      ? rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, r->state->rtx_seq++,
+                                       dst)
+                      : rf_rewrite(p, r->track, index, g, out, pt, dst);
+    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head,
+                  rf_track_room(r->track, index) + slot->payload_at, slot->payload_len);
+    rf_count(&r->state->resent, 1);
+    rf_count(&r->state->resent_bytes, head + slot->payload_len);
+}
+
+static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
+    rf_count(&r->state->nacks, 1);
+    uint64_t out = rf_seq_unwrap(r->state->next_out, seq), stream_seq = 0;
+    const rf_segment *g = segment_of(r->state, out, &stream_seq);
+    uint64_t index = RF_NO_PIN;
+    if (g && out < r->state->next_out)
+        index = rf_track_find(r->track, stream_seq, r->low, r->head);
+    if (index == RF_NO_PIN || index >= r->state->cursor) {
+        rf_drop_peer(x, p, RF_DROP_nack_unknown);
+        return;
+    }
+    if (!gate(x, p->view, r->kind, out)) {
+        rf_drop_peer(x, p, RF_DROP_nack_gated);
+        return;
+    }
+    if (!afford(x, p, r->track, rf_track_slot(r->track, index)->payload_len + 40u)) {
+        rf_drop_peer(x, p, RF_DROP_nack_budget);
+        return;
+    }
+    resend(x, p, r, index, g, out);
+}
+
+static int prepare(rf_peer *p, uint32_t ssrc, request *r) {
+    for (r->kind = 0; r->kind < RF_KINDS; r->kind++) {
+        const rf_view_track *setup = &p->view->setup.track[r->kind];
+        if (setup->present && setup->nack && setup->ssrc == ssrc) {
+            r->state = &p->view->track[r->kind];
+            r->track = &p->stream->track[r->kind];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
+    request r;
+    uint32_t ssrc;
+    int pairs;
+    if (rf_rtcp_nack(item, &ssrc, &pairs) != RF_OK || !p->has_path || !prepare(p, ssrc, &r))
+        return;
+    int pin = p->stream->owner != x->worker;
+    if (pin) {
+        r.low = rf_track_pin(r.track, x->worker, &r.head);
+    } else {
+        r.head = atomic_load_explicit(&r.track->head, memory_order_relaxed);
+        r.low = rf_track_low(r.track, r.head);
+    }
+    int asked = 0;
+    for (int i = 0; i < pairs && asked < MAX_ASKED; i++) {
+        uint16_t pid, blp;
+        rf_rtcp_nack_pair(item, i, &pid, &blp);
+        one(x, p, &r, pid);
+        asked++;
+        for (int bit = 0; bit < 16; bit++) {
+            if (!(blp >> bit & 1))
+                continue;
+            one(x, p, &r, (uint16_t)(pid + bit + 1));
+            asked++;
+        }
+    }
+    rf_egress_flush(x);
+    if (pin)
+        rf_track_unpin(r.track, x->worker);
+}

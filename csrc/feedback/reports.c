@@ -1,0 +1,188 @@
+/* Reports (RFC 3550 section 6.4): SR to viewers from the stream's clock line, RR and REMB to the
+ * publisher, BYE at the end.
+ *
+ * Lip sync: the publisher's own NTP/RTP pairs give each track's line; one offset between its clock
+ * and ours serves both tracks, so their distance is kept exactly. No viewer gets an SR before every
+ * active track has a line; where no SR comes for 10 s, arrival times stand in, for good. */
+#include "base/error.h"
+#include "feedback/feedback.h"
+#include "model/clock.h"
+#include "path/path.h"
+
+static const uint64_t SECOND = 1000000000u;
+
+/* ---- from the publisher ---- */
+
+void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
+    rf_pub *pub = p->pub;
+    for (int k = 0; k < RF_KINDS; k++) {
+        rf_source *s = &pub->source[k];
+        if (!s->ssrc || s->ssrc != sr->ssrc)
+            continue;
+        s->last_sr_mid = (uint32_t)(sr->ntp >> 16);
+        s->last_sr_ns = x->now_ns;
+        s->sr_count++;
+        uint64_t theirs = rf_unix_ns(sr->ntp);
+        if (pub->arrival_clock || !s->started)
+            return;
+        int64_t offset = (int64_t)(x->now_ns - theirs);
+        int64_t drift = offset - pub->ntp_offset_ns;
+        if (!pub->has_offset || drift > (int64_t)SECOND || drift < -(int64_t)SECOND)
+            pub->ntp_offset_ns = offset;
+        else
+            pub->ntp_offset_ns += drift / 64;
+        pub->has_offset = 1;
+        uint32_t rate = pub->setup.track[k].clock_rate;
+        uint64_t at = (uint64_t)((int64_t)theirs + pub->ntp_offset_ns);
+        atomic_store_explicit(&p->stream->track[k].clock_line,
+                              rf_clock_line(sr->rtp_ts + s->ts_delta, at, rate),
+                              memory_order_relaxed);
+        return;
+    }
+}
+
+void rf_report_arrival_clock(rf_ctx *x, rf_peer *p) {
+    rf_pub *pub = p->pub;
+    if (pub->has_offset || !pub->first_media_ns || x->now_ns - pub->first_media_ns < 10 * SECOND)
+        return;
+    pub->arrival_clock = 1;
+    for (int k = 0; k < RF_KINDS; k++) {
+        rf_track *t = &p->stream->track[k];
+        const rf_source *s = &pub->source[k];
+        if (!s->started ||
+            atomic_load_explicit(&t->clock_line, memory_order_relaxed) & RF_CLOCK_VALID)
+            continue;
+        const rf_slot *last =
+            rf_track_slot(t, atomic_load_explicit(&t->head, memory_order_relaxed) - 1);
+        atomic_store_explicit(
+            &t->clock_line,
+            rf_clock_line(last->ts, last->arrival_ns, pub->setup.track[k].clock_rate),
+            memory_order_relaxed);
+    }
+}
+
+/* ---- to the publisher ---- */
+
+static void block_of(const rf_ctx *x, rf_source *s, rf_track *t, rf_report_block *b) {
+    uint64_t expected = s->highest_ext - s->first_ext + 1;
+    uint64_t expected_now = expected - s->expected_prior;
+    uint64_t received_now = s->received - s->received_prior;
+    int64_t lost = (int64_t)(expected - s->received);
+    int64_t lost_now = (int64_t)(expected_now - received_now);
+    s->expected_prior = expected;
+    s->received_prior = s->received;
+    memset(b, 0, sizeof *b);
+    b->ssrc = s->ssrc;
+    if (expected_now && lost_now > 0)
+        b->fraction_lost = (uint8_t)(lost_now * 255 / (int64_t)expected_now);
+    b->cumulative_lost = (int32_t)(lost > 0x7fffff ? 0x7fffff : lost < -0x800000 ? -0x800000 : lost);
+    b->highest_seq = (uint32_t)(s->highest_ext - (1u << 16));
+    b->jitter = (uint32_t)s->jitter;
+    b->lsr = s->last_sr_mid;
+    if (s->last_sr_ns)
+        b->dlsr = (uint32_t)(((x->now_ns - s->last_sr_ns) << 16) / SECOND);
+    rf_set(&t->lost, lost > 0 ? (uint64_t)lost : 0);
+    atomic_store_explicit(&t->jitter, b->jitter, memory_order_relaxed);
+}
+
+void rf_report_publisher(rf_ctx *x, rf_peer *p) {
+    rf_pub *pub = p->pub;
+    rf_report_block blocks[RF_KINDS];
+    uint32_t ssrcs[RF_KINDS], self = pub->setup.local_ssrc;
+    int count = 0, remb = 0;
+    if (!pub->first_media_ns || x->now_ns < pub->next_report_ns)
+        return;
+    pub->next_report_ns = x->now_ns + SECOND;
+    for (int k = 0; k < RF_KINDS; k++) {
+        rf_source *s = &pub->source[k];
+        if (!s->ssrc)
+            continue;
+        block_of(x, s, &p->stream->track[k], &blocks[count]);
+        if (pub->setup.track[k].remb)
+            ssrcs[remb++] = s->ssrc;
+        count++;
+    }
+    uint8_t buffer[512 + RF_SRTP_TRAILER];
+    rf_writer w = {buffer, 0, 512};
+    if (rf_rtcp_write_rr(&w, self, blocks, count) || rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname))
+        return;
+    if (remb && rf_rtcp_write_remb(&w, self, x->config->remb_bps, ssrcs, remb))
+        return;
+    rf_egress_rtcp(x, p, buffer, w.at);
+}
+
+/* ---- to a viewer ---- */
+
+/* 1 when every track on the air has a clock line. */
+static int lines_known(const rf_stream *s) {
+    int any = 0;
+    for (int k = 0; k < RF_KINDS; k++) {
+        if (!atomic_load_explicit(&s->track[k].active, memory_order_relaxed))
+            continue;
+        if (!(atomic_load_explicit(&s->track[k].clock_line, memory_order_relaxed) & RF_CLOCK_VALID))
+            return 0;
+        any = 1;
+    }
+    return any;
+}
+
+static int due(const rf_ctx *x, const rf_view_track_state *s) {
+    uint64_t apart = s->sr_count < 2 ? SECOND / 2 : SECOND;
+    return rf_read(&s->packets) && (!s->sr_ns || x->now_ns - s->sr_ns >= apart - SECOND / 20);
+}
+
+static int write_sr(rf_ctx *x, rf_peer *p, int kind, rf_writer *w) {
+    rf_view_track_state *s = &p->view->track[kind];
+    const rf_track *t = &p->stream->track[kind];
+    uint32_t rate = atomic_load_explicit(&t->clock_rate, memory_order_relaxed);
+    uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
+    rf_sender_info info = {
+        .ssrc = p->view->setup.track[kind].ssrc,
+        .ntp = rf_ntp(x->now_ns + x->config->wall_offset_ns),
+        .rtp_ts = rf_clock_ts(line, x->now_ns, rate),
+        .packets = (uint32_t)rf_read(&s->packets),
+        .octets = (uint32_t)rf_read(&s->bytes),
+    };
+    s->sr_ns = x->now_ns;
+    if (s->sr_count < 255)
+        s->sr_count++;
+    return rf_rtcp_write_sr(w, &info);
+}
+
+void rf_report_viewer(rf_ctx *x, rf_peer *p) {
+    uint8_t buffer[512 + RF_SRTP_TRAILER];
+    rf_writer w = {buffer, 0, 512};
+    uint32_t ssrcs[RF_KINDS];
+    int count = 0;
+    if (!lines_known(p->stream))
+        return;
+    for (int k = 0; k < RF_KINDS; k++) {
+        if (!p->view->setup.track[k].present || !due(x, &p->view->track[k]) ||
+            !atomic_load_explicit(&p->stream->track[k].active, memory_order_relaxed))
+            continue;
+        if (write_sr(x, p, k, &w))
+            return;
+        ssrcs[count++] = p->view->setup.track[k].ssrc;
+    }
+    if (count && rf_rtcp_write_sdes(&w, ssrcs, count, p->view->setup.cname) == RF_OK)
+        rf_egress_rtcp(x, p, buffer, w.at);
+}
+
+void rf_report_bye(rf_ctx *x, rf_peer *p) {
+    uint8_t buffer[512 + RF_SRTP_TRAILER];
+    rf_writer w = {buffer, 0, 512};
+    uint32_t ssrcs[RF_KINDS];
+    int count = 0;
+    if (!p->has_path || !p->has_keys)
+        return;
+    if (p->pub)
+        ssrcs[count++] = p->pub->setup.local_ssrc;
+    for (int k = 0; p->view && k < RF_KINDS; k++)
+        if (p->view->setup.track[k].present)
+            ssrcs[count++] = p->view->setup.track[k].ssrc;
+    if (!count || rf_rtcp_write_rr(&w, ssrcs[0], NULL, 0) ||
+        rf_rtcp_write_sdes(&w, ssrcs, 1, p->pub ? p->pub->setup.cname : p->view->setup.cname) ||
+        rf_rtcp_write_bye(&w, ssrcs, count))
+        return;
+    rf_egress_rtcp(x, p, buffer, w.at);
+}

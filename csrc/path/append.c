@@ -1,0 +1,350 @@
+/* Stages 4 and 5: parse a publisher's RTP packet, find its track, give it the stream's number and
+ * clock, and write it behind the log's head.
+ *
+ * Routing (RFC 9143 section 9.2): known SSRC, MID extension, signalled SSRC, unique payload type.
+ * RTX (RFC 4588) is undone first. A publication opens its map at the first packet, video at the
+ * first key frame, and continues the stream's numbers and clock from where they stood. */
+#include "base/error.h"
+#include "base/seq.h"
+#include "feedback/feedback.h"
+#include "model/clock.h"
+#include "path/path.h"
+#include "wire/hdrext.h"
+#include "wire/keyframe.h"
+
+enum { JUMP = 3000, MAX_ITEMS = 12, FIRST_STREAM_SEQ = 1 << 16, FIRST_EXT = 1 << 16 };
+
+typedef struct arrival {
+    rf_rtp rtp;
+    rf_ext_item items[MAX_ITEMS];
+    int item_count;
+    int kind;
+    int is_rtx;
+    const rf_pub_format *format;
+    uint64_t ext;
+} arrival;
+
+/* ---- routing ---- */
+
+static const rf_pub_format *format_of(const rf_pub_track *t, uint8_t pt, int rtx) {
+    for (int i = 0; i < t->format_count; i++)
+        if ((rtx ? t->format[i].rtx_pt : t->format[i].pt) == pt)
+            return &t->format[i];
+    return NULL;
+}
+
+static int kind_by_ssrc(const rf_pub *pub, uint32_t ssrc) {
+    for (int k = 0; k < RF_KINDS; k++)
+        if (pub->setup.track[k].present && ssrc &&
+            (pub->source[k].ssrc == ssrc || pub->source[k].rtx_ssrc == ssrc))
+            return k;
+    return -1;
+}
+
+static int kind_by_mid(const rf_pub *pub, const arrival *a) {
+    for (int i = 0; i < a->item_count; i++) {
+        if (a->items[i].kind != RF_EXT_MID)
+            continue;
+        for (int k = 0; k < RF_KINDS; k++) {
+            const rf_pub_track *t = &pub->setup.track[k];
+            if (t->present && t->mid_len == a->items[i].len &&
+                memcmp(t->mid, a->items[i].data, t->mid_len) == 0)
+                return k;
+        }
+    }
+    return -1;
+}
+
+static int kind_by_signal(const rf_pub *pub, uint32_t ssrc) {
+    for (int k = 0; k < RF_KINDS; k++) {
+        const rf_pub_track *t = &pub->setup.track[k];
+        for (int i = 0; t->present && i < t->ssrc_count; i++)
+            if (t->ssrc[i] == ssrc || (t->rtx_ssrc[i] && t->rtx_ssrc[i] == ssrc))
+                return k;
+    }
+    return -1;
+}
+
+static int kind_by_pt(const rf_pub *pub, uint8_t pt) {
+    int found = -1;
+    for (int k = 0; k < RF_KINDS; k++) {
+        const rf_pub_track *t = &pub->setup.track[k];
+        if (t->present && (format_of(t, pt, 0) || (pt != RF_NO_PT && format_of(t, pt, 1)))) {
+            if (found >= 0)
+                return -1;
+            found = k;
+        }
+    }
+    return found;
+}
+
+static int route(const rf_pub *pub, arrival *a) {
+    a->kind = kind_by_ssrc(pub, a->rtp.ssrc);
+    if (a->kind < 0)
+        a->kind = kind_by_mid(pub, a);
+    if (a->kind < 0)
+        a->kind = kind_by_signal(pub, a->rtp.ssrc);
+    if (a->kind < 0)
+        a->kind = kind_by_pt(pub, a->rtp.pt);
+    if (a->kind < 0)
+        return RF_DROP_unknown_ssrc;
+    const rf_pub_track *t = &pub->setup.track[a->kind];
+    a->format = format_of(t, a->rtp.pt, 0);
+    if (!a->format) {
+        a->format = format_of(t, a->rtp.pt, 1);
+        a->is_rtx = a->format != NULL;
+    }
+    return -1;
+}
+
+/* Puts the original packet in the RTX packet's place; 0, or the drop. */
+static int undo_rtx(rf_source *s, arrival *a) {
+    if (!s->rtx_ssrc)
+        s->rtx_ssrc = a->rtp.ssrc;
+    if (a->rtp.payload_len < 2)
+        return RF_DROP_rtx_malformed; /* padding on the RTX SSRC is how browsers probe */
+    a->rtp.seq = (uint16_t)(a->rtp.payload[0] << 8 | a->rtp.payload[1]);
+    a->rtp.payload += 2;
+    a->rtp.payload_len -= 2;
+    a->rtp.pt = a->format->pt;
+    a->rtp.ssrc = s->ssrc;
+    return -1;
+}
+
+/* ---- sequence and clock ---- */
+
+static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t rate) {
+    uint32_t transit = rf_ticks(now_ns, rate) - rtp->ts;
+    if (s->received > 1) {
+        int32_t d = (int32_t)(transit - s->transit);
+        s->jitter += ((d < 0 ? -(double)d : (double)d) - s->jitter) / 16.0;
+    }
+    s->transit = transit;
+}
+
+static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
+    uint32_t rtx = s->rtx_ssrc;
+    memset(s, 0, sizeof *s);
+    s->ssrc = ssrc;
+    s->rtx_ssrc = rtx;
+    s->first_ext = s->highest_ext = FIRST_EXT + (uint64_t)seq;
+}
+
+/* Which extended number is it? Handles the first packet, a new SSRC, and big jumps (RFC 3550
+ * A.1: two in sequence make a restart). -1 and a->ext, or the drop. */
+static int number(rf_ctx *x, rf_source *s, arrival *a) {
+    if (s->ssrc != a->rtp.ssrc) {
+        if (s->ssrc && x->now_ns - s->last_media_ns < 200000000u)
+            return RF_DROP_unknown_ssrc; /* the present source is alive */
+        source_reset(s, a->rtp.ssrc, a->rtp.seq);
+        a->ext = s->highest_ext;
+        return -1;
+    }
+    a->ext = rf_seq_unwrap(s->highest_ext, a->rtp.seq);
+    int64_t jump = (int64_t)(a->ext - s->highest_ext);
+    if (jump > JUMP || jump < -JUMP) {
+        if (a->is_rtx)
+            return RF_DROP_too_old;
+        if (s->probation_ext != a->ext) {
+            s->probation_ext = a->ext + 1;
+            return RF_DROP_probation;
+        }
+        source_reset(s, a->rtp.ssrc, a->rtp.seq);
+        a->ext = s->highest_ext;
+    }
+    s->probation_ext = 0;
+    return -1;
+}
+
+/* Opens the map at this packet: next free number, clock on the stream's old line. */
+static void open_map(rf_ctx *x, rf_source *s, rf_track *t, const arrival *a, uint32_t rate) {
+    uint64_t first = t->has_packets ? t->highest_seq + 1 : FIRST_STREAM_SEQ;
+    rf_seqmap_start(&s->map, a->ext, first);
+    s->ts_delta = 0;
+    if (t->has_packets) {
+        uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
+        uint32_t at = rf_clock_ts(line, x->now_ns, rate);
+        uint32_t least = t->highest_ts + rate / 50;
+        if (!(line & RF_CLOCK_VALID) || (int32_t)(at - least) < 0)
+            at = least;
+        s->ts_delta = at - a->rtp.ts;
+    }
+    s->started = 1;
+    s->held = 0;
+}
+
+static int keys_are_seen(uint8_t codec) {
+    return codec == RF_CODEC_H264 || codec == RF_CODEC_H265 || codec == RF_CODEC_VP8 ||
+           codec == RF_CODEC_VP9 || codec == RF_CODEC_AV1;
+}
+
+/* ---- the log ---- */
+
+static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *data) {
+    uint32_t at = a->rtp.csrc_count * 4u;
+    if (at)
+        memcpy(room, data + RF_RTP_HEADER, at);
+    slot->csrc_count = a->rtp.csrc_count;
+    slot->ext_count = 0;
+    for (int i = 0; i < a->item_count && slot->ext_count < RF_SLOT_EXTS; i++) {
+        const rf_ext_item *e = &a->items[i];
+        if (e->kind == RF_EXT_MID || e->kind == RF_EXT_RID || e->kind == RF_EXT_RRID ||
+            e->kind == RF_EXT_TWCC || e->kind == RF_EXT_ABS_SEND_TIME ||
+            e->kind == RF_EXT_TOFFSET)
+            continue; /* of this leg only */
+        slot->ext[slot->ext_count].kind = e->kind;
+        slot->ext[slot->ext_count].len = e->len;
+        slot->ext[slot->ext_count].at = (uint16_t)at;
+        memcpy(room + at, e->data, e->len);
+        at += e->len;
+        slot->ext_count++;
+    }
+    slot->payload_at = (uint16_t)at;
+    slot->payload_len = (uint16_t)a->rtp.payload_len;
+    memcpy(room + at, a->rtp.payload, a->rtp.payload_len);
+}
+
+static void tell_parameters(rf_ctx *x, rf_peer *p, const arrival *a) {
+    size_t len = 0;
+    const uint8_t *sps = rf_h264_find_sps(a->rtp.payload, a->rtp.payload_len, &len);
+    rf_pub *pub = p->pub;
+    if (!sps || len > sizeof pub->sps ||
+        (len == pub->sps_len && memcmp(sps, pub->sps, len) == 0))
+        return;
+    memcpy(pub->sps, sps, len);
+    pub->sps_len = (uint16_t)len;
+    rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, sps, len, 0);
+}
+
+static void wake_readers(rf_ctx *x, rf_stream *s) {
+    uint64_t others = atomic_load_explicit(&s->subscribers, memory_order_seq_cst) &
+                      ~(1ull << x->worker);
+    for (int w = 0; others; w++, others >>= 1)
+        if (others & 1)
+            rf_waker_ring(&x->shared->mailbox[w].waker);
+}
+
+static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data,
+                   unsigned flags, int padding) {
+    rf_track *t = &p->stream->track[a->kind];
+    uint64_t stream_seq;
+    if (!rf_seqmap_find(&s->map, a->ext, &stream_seq)) {
+        rf_drop_peer(x, p, RF_DROP_too_old);
+        return;
+    }
+    uint64_t head = atomic_load_explicit(&t->head, memory_order_relaxed);
+    uint64_t low = rf_track_low(t, head);
+    if (t->has_packets && stream_seq + t->mask < t->highest_seq) {
+        rf_drop_peer(x, p, RF_DROP_too_old);
+        return;
+    }
+    if (rf_track_find(t, stream_seq, low, head) != RF_NO_PIN) {
+        rf_count(&t->duplicates, 1);
+        rf_drop_peer(x, p, RF_DROP_duplicate);
+        return;
+    }
+    rf_slot *slot = rf_track_reserve(t, x->shared->workers, x->worker);
+    if (!slot) {
+        rf_drop_peer(x, p, RF_DROP_log_pinned);
+        return;
+    }
+    slot->stream_seq = stream_seq;
+    slot->arrival_ns = x->now_ns;
+    slot->ts = a->rtp.ts + s->ts_delta;
+    slot->marker = a->rtp.marker;
+    slot->format = a->format->format;
+    slot->flags = (uint8_t)flags;
+    slot->padding = (uint8_t)padding;
+    fill(slot, rf_track_room(t, head), a, data);
+    rf_track_commit(t, slot, (flags & RF_PAYLOAD_KEY) != 0);
+    atomic_store_explicit(&t->format, slot->format, memory_order_relaxed);
+    atomic_store_explicit(&t->codec, a->format->codec, memory_order_relaxed);
+    wake_readers(x, p->stream);
+}
+
+static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
+    rf_pub *pub = p->pub;
+    rf_track *t = &p->stream->track[a->kind];
+    s->last_media_ns = pub->last_media_ns = x->now_ns;
+    if (!pub->first_media_ns) {
+        pub->first_media_ns = x->now_ns;
+        rf_set(&p->first_media_ns, x->now_ns);
+        pub->next_report_ns = x->now_ns; /* REMB with the first RTP */
+        atomic_store(&p->stream->publication_ns, x->now_ns);
+    }
+    if (!s->first_media_ns || pub->silent) {
+        s->first_media_ns = s->first_media_ns ? s->first_media_ns : x->now_ns;
+        pub->silent = 0;
+        rf_notify(x, RF_EVENT_PUBLISHER_ACTIVE, a->kind, p, p->stream, NULL, 0, 0);
+    }
+    atomic_store_explicit(&t->ssrc, s->ssrc, memory_order_relaxed);
+    atomic_store_explicit(&t->active, 1, memory_order_relaxed);
+}
+
+/* A numbered packet of a known format: hold, leave out, or append. */
+static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
+    const rf_pub_track *setup = &p->pub->setup.track[a->kind];
+    rf_track *t = &p->stream->track[a->kind];
+    int newest = a->ext >= s->highest_ext;
+    unsigned flags = 0;
+    if (a->format && a->rtp.payload_len) {
+        flags = rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload,
+                                   a->rtp.payload_len);
+        if (flags & RF_PAYLOAD_PARAMS && a->format->codec == RF_CODEC_H264)
+            tell_parameters(x, p, a);
+    }
+    if (newest)
+        s->highest_ext = a->ext;
+    if (!a->format || a->rtp.payload_len == 0) { /* no content for viewers */
+        if (s->started && newest)
+            rf_seqmap_leave_out(&s->map, a->ext);
+        else if (s->started && a->format)
+            to_log(x, p, s, a, data, 0, 1); /* its number is given away already: fill it */
+        rf_drop_peer(x, p, a->format ? RF_DROP_padding_only : RF_DROP_unknown_payload_type);
+        return;
+    }
+    if (!s->started) {
+        if (a->kind == RF_VIDEO && keys_are_seen(a->format->codec) && !(flags & RF_PAYLOAD_KEY)) {
+            s->held = 1;
+            rf_keyframe_want(x, p->stream);
+            return;
+        }
+        open_map(x, s, t, a, setup->clock_rate);
+    }
+    to_log(x, p, s, a, data, flags, 0);
+}
+
+void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
+    arrival a;
+    memset(&a, 0, sizeof a);
+    if (!p->pub || rf_rtp_parse(data, len, &a.rtp) != RF_OK) {
+        rf_drop_peer(x, p, RF_DROP_rtp_malformed);
+        return;
+    }
+    if (a.rtp.ext)
+        a.item_count = rf_ext_parse(a.rtp.ext_profile, a.rtp.ext, a.rtp.ext_len,
+                                    (const rf_ext_map *)p->pub->setup.ext_kind_of, a.items,
+                                    MAX_ITEMS);
+    int drop = route(p->pub, &a);
+    if (drop >= 0) {
+        rf_drop_peer(x, p, (enum rf_drop)drop);
+        return;
+    }
+    rf_source *s = &p->pub->source[a.kind];
+    if (a.is_rtx)
+        drop = s->ssrc ? undo_rtx(s, &a) : RF_DROP_unknown_ssrc;
+    if (drop < 0)
+        drop = number(x, s, &a);
+    if (drop >= 0) {
+        rf_drop_peer(x, p, (enum rf_drop)drop);
+        return;
+    }
+    if (!a.is_rtx) {
+        s->received++;
+        jitter(s, &a.rtp, x->now_ns, p->pub->setup.track[a.kind].clock_rate);
+    }
+    liveness(x, p, s, &a);
+    if (rf_gaps_note(s, a.ext, x->now_ns))
+        rf_keyframe_want(x, p->stream);
+    place(x, p, s, &a, data);
+}

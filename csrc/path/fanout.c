@@ -1,0 +1,246 @@
+/* Stage 6: viewer outer, packet inner. Each viewer's new packets, audio before video, are laid one
+ * behind the other into the slab; egress finds the runs. A pass over a stream's viewers may stop at
+ * the deadline or at a full socket; cursors say where each viewer stands, `resume` who is next. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "path/path.h"
+
+enum { PACKETS_A_TURN = 16, PACE_BURST = 16 * 1024 };
+
+/* ---- who watches what ---- */
+
+rf_sub *rf_sub_of(rf_ctx *x, const rf_stream *s) {
+    for (uint32_t i = 0; i < x->sub_count; i++)
+        if (x->subs[i].stream == s)
+            return &x->subs[i];
+    return NULL;
+}
+
+static rf_sub *sub_open(rf_ctx *x, rf_stream *s) {
+    if (x->sub_count == x->config->max_streams)
+        return NULL;
+    rf_sub *sub = &x->subs[x->sub_count++];
+    memset(sub, 0, sizeof *sub);
+    sub->stream = s;
+    atomic_fetch_or_explicit(&s->subscribers, 1ull << x->worker, memory_order_seq_cst);
+    return sub;
+}
+
+int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
+    rf_sub *sub = rf_sub_of(x, viewer->stream);
+    if (!sub && !(sub = sub_open(x, viewer->stream)))
+        return RF_EFULL;
+    if (sub->count == sub->cap) {
+        uint32_t cap = sub->cap ? sub->cap * 2 : 16;
+        rf_peer **more = realloc(sub->viewers, cap * sizeof *more);
+        if (!more)
+            return RF_ENOMEM;
+        sub->viewers = more;
+        sub->cap = cap;
+    }
+    viewer->view->position = sub->count;
+    sub->viewers[sub->count++] = viewer;
+    sub->pending = 1;
+    atomic_fetch_add_explicit(&viewer->stream->viewers, 1, memory_order_relaxed);
+    return RF_OK;
+}
+
+void rf_sub_remove(rf_ctx *x, rf_peer *viewer) {
+    rf_sub *sub = rf_sub_of(x, viewer->stream);
+    uint32_t at = viewer->view->position;
+    if (!sub || at >= sub->count || sub->viewers[at] != viewer)
+        return;
+    sub->viewers[at] = sub->viewers[--sub->count];
+    sub->viewers[at]->view->position = at;
+    atomic_fetch_sub_explicit(&viewer->stream->viewers, 1, memory_order_relaxed);
+    if (sub->count)
+        return;
+    atomic_fetch_and_explicit(&sub->stream->subscribers, ~(1ull << x->worker),
+                              memory_order_seq_cst);
+    free(sub->viewers);
+    *sub = x->subs[--x->sub_count];
+}
+
+/* ---- one packet ---- */
+
+static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
+    if (!s->jump)
+        return &s->segment[s->segments - 1];
+    if (s->segments == RF_SEGMENTS) {
+        memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
+        s->segments--;
+    }
+    rf_segment *g = &s->segment[s->segments];
+    g->greets = s->cut == 0;
+    g->first_out = s->next_out;
+    g->first_stream = s->has_jump_seq ? s->jump_seq : slot->stream_seq;
+    s->cut = g->first_stream;
+    s->segments++;
+    s->jump = 0;
+    s->has_jump_seq = 0;
+    return g;
+}
+
+/* 1: laid into the slab; 0: passed over; RF_ENOSPC: the slab is full. */
+static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
+    rf_view_track_state *s = &p->view->track[t->kind];
+    const rf_slot *slot = rf_track_slot(t, index);
+    uint8_t pt = p->view->setup.track[t->kind].pt_of_format[slot->format & (RF_MAX_FORMATS - 1)];
+    if (pt == RF_NO_PT) {
+        rf_drop_peer(x, p, RF_DROP_viewer_no_format);
+        rf_count(&s->skipped, 1);
+        s->jump = 1;
+        s->has_jump_seq = 0;
+        return 0;
+    }
+    if (!s->jump && slot->stream_seq < s->cut) {
+        rf_count(&s->skipped, 1);
+        return 0;
+    }
+    uint8_t *dst = rf_egress_room(x);
+    if (!dst)
+        return RF_ENOSPC;
+    const rf_segment *g = segment_for(s, slot);
+    uint64_t out = g->first_out + (slot->stream_seq - g->first_stream);
+    if (out >= s->next_out)
+        s->next_out = out + 1;
+    size_t head = rf_rewrite(p, t, index, g, out, pt, dst);
+    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head,
+                  rf_track_room(t, index) + slot->payload_at, slot->payload_len);
+    rf_count(&s->packets, 1);
+    rf_count(&s->bytes, head + slot->payload_len);
+    return 1;
+}
+
+/* ---- one viewer ---- */
+
+static int may_pace(rf_ctx *x, rf_view *v, const rf_slot *slot) {
+    uint64_t rate = x->config->start_pace_bps / 8;
+    return rf_bucket_take(&v->pace, rate, PACE_BURST, slot->payload_len, x->now_ns);
+}
+
+/* 1 when the viewer has more to get, 0 when it is at the head, RF_ENOSPC when the slab is full. */
+static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
+    rf_track *t = &sub->stream->track[kind];
+    rf_view_track_state *s = &p->view->track[kind];
+    uint64_t head = sub->head[kind];
+    if (s->state == RF_VIEW_LIVE && s->cursor == head)
+        return 0;
+    if (!rf_view_begin(x, p, t, kind, sub->low[kind], head))
+        return 0;
+    while (s->cursor < head) {
+        const rf_slot *slot = rf_track_slot(t, s->cursor);
+        if (s->state == RF_VIEW_POSTER && slot->ts != s->poster_ts) {
+            s->state = RF_VIEW_WAIT;
+            s->wait_index = s->cursor;
+            s->jump = 1;
+            return 0;
+        }
+        if (*quota == 0)
+            return 1;
+        if (s->state == RF_VIEW_BURST && !may_pace(x, p->view, slot)) {
+            x->pacing = 1;
+            return 1;
+        }
+        int rc = lay(x, p, t, s->cursor);
+        if (rc == RF_ENOSPC)
+            return rc;
+        s->cursor++;
+        *quota -= rc;
+    }
+    if (s->state == RF_VIEW_BURST)
+        s->state = RF_VIEW_LIVE;
+    return 0;
+}
+
+static int feed_viewer(rf_ctx *x, rf_sub *sub, rf_peer *p) {
+    int quota = PACKETS_A_TURN, more = 0;
+    rf_view *v = p->view;
+    for (int kind = RF_AUDIO; kind < RF_KINDS; kind++) {
+        if (!v->setup.track[kind].present)
+            continue;
+        int rc = feed(x, sub, p, kind, &quota);
+        if (rc < 0)
+            return rc;
+        more |= rc;
+    }
+    if (quota < PACKETS_A_TURN && !v->started_ns) {
+        v->started_ns = x->now_ns;
+        rf_set(&p->first_media_ns, x->now_ns);
+        atomic_fetch_or_explicit(&p->stat_flags, 4, memory_order_relaxed);
+    }
+    return more;
+}
+
+/* ---- one stream ---- */
+
+static int nothing_new(rf_ctx *x, rf_sub *sub) {
+    int fresh = sub->pending;
+    int pin = sub->stream->owner != x->worker;
+    for (int k = 0; k < RF_KINDS && !fresh; k++)
+        fresh = atomic_load_explicit(&sub->stream->track[k].head, memory_order_acquire) !=
+                sub->seen[k];
+    if (!fresh)
+        return 1;
+    for (int k = 0; k < RF_KINDS; k++) {
+        rf_track *t = &sub->stream->track[k];
+        if (pin) {
+            sub->low[k] = rf_track_pin(t, x->worker, &sub->head[k]);
+        } else {
+            sub->head[k] = atomic_load_explicit(&t->head, memory_order_relaxed);
+            sub->low[k] = rf_track_low(t, sub->head[k]);
+        }
+    }
+    return 0;
+}
+
+static void pass_end(rf_ctx *x, rf_sub *sub) {
+    rf_egress_flush(x);
+    if (sub->stream->owner != x->worker)
+        for (int k = 0; k < RF_KINDS; k++)
+            rf_track_unpin(&sub->stream->track[k], x->worker);
+    for (int k = 0; k < RF_KINDS; k++)
+        sub->seen[k] = sub->head[k];
+}
+
+/* 1: stopped before every viewer was served. */
+static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
+    if (nothing_new(x, sub))
+        return 0;
+    uint32_t at = sub->resume < sub->count ? sub->resume : 0;
+    int more = 0, stopped = 0;
+    for (uint32_t served = 0; served < sub->count && !stopped;) {
+        int rc = feed_viewer(x, sub, sub->viewers[at]);
+        if (rc == RF_ENOSPC) { /* flush, and let the same viewer go on */
+            rf_egress_flush(x);
+            stopped = x->blocked || rf_clock_now(x) >= deadline_ns;
+            continue;
+        }
+        more |= rc;
+        at = at + 1 == sub->count ? 0 : at + 1;
+        served++;
+    }
+    sub->resume = at;
+    pass_end(x, sub);
+    sub->pending = (uint8_t)(more || stopped || x->blocked);
+    return stopped || (more && !x->pacing);
+}
+
+int rf_fanout(rf_ctx *x, uint64_t deadline_ns) {
+    int more = 0;
+    x->pacing = 0;
+    if (x->blocked)
+        return 0;
+    for (uint32_t i = 0; i < x->sub_count && !x->blocked; i++) {
+        rf_sub *sub = &x->subs[(x->sub_resume + i) % x->sub_count];
+        if (pass(x, sub, deadline_ns)) {
+            more = 1;
+            if (rf_clock_now(x) >= deadline_ns) {
+                x->sub_resume = (x->sub_resume + i) % x->sub_count;
+                break;
+            }
+        }
+    }
+    return more && !x->blocked;
+}

@@ -1,0 +1,80 @@
+/* Stage 7: the header of a packet on a viewer's leg (RFC 3550 section 5.1, RFC 8285, RFC 4588).
+ *
+ * A pure function of the slot and the segment: nothing here may depend on the time of sending, or a
+ * resend on the same SSRC would put two contents under one nonce. The first packets of a viewer's
+ * first segment carry MID (RFC 9143) and, where wanted, playout-delay 0/0 for a quick start. */
+#include "base/cursor.h"
+#include "path/path.h"
+#include "wire/hdrext.h"
+
+static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slot,
+                         const uint8_t *room, const rf_segment *segment, uint8_t *dst) {
+    static const uint8_t no_delay[3] = {0, 0, 0};
+    const rf_view *v = p->view;
+    const rf_view_track *setup = &v->setup.track[t->kind];
+    rf_ext_item items[RF_SLOT_EXTS + 2];
+    int count = 0;
+    int greeting = segment->greets && slot->stream_seq - segment->first_stream < RF_GREETING;
+    int delay_told = 0;
+    if (!greeting && !slot->ext_count)
+        return 0;
+    if (greeting && setup->mid_len && v->setup.ext_id_of[RF_EXT_MID]) {
+        items[count].kind = RF_EXT_MID;
+        items[count].len = setup->mid_len;
+        items[count++].data = (const uint8_t *)setup->mid;
+    }
+    for (int i = 0; i < slot->ext_count; i++) {
+        if (!v->setup.ext_id_of[slot->ext[i].kind])
+            continue;
+        delay_told |= slot->ext[i].kind == RF_EXT_PLAYOUT_DELAY;
+        items[count].kind = slot->ext[i].kind;
+        items[count].len = slot->ext[i].len;
+        items[count++].data = room + slot->ext[i].at;
+    }
+    if (greeting && t->kind == RF_VIDEO && !delay_told && v->setup.start_playout_delay &&
+        v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY]) {
+        items[count].kind = RF_EXT_PLAYOUT_DELAY;
+        items[count].len = sizeof no_delay;
+        items[count++].data = no_delay;
+    }
+    if (!count)
+        return 0;
+    int n = rf_ext_build(items, count, v->setup.ext_id_of, dst, 160);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static size_t header(const rf_peer *p, const rf_track *t, uint64_t index,
+                     const rf_segment *segment, uint16_t seq, uint8_t pt, uint32_t ssrc,
+                     uint8_t *dst) {
+    const rf_slot *slot = rf_track_slot(t, index);
+    const uint8_t *room = rf_track_room(t, index);
+    size_t csrcs = slot->csrc_count * 4u;
+    if (csrcs)
+        memcpy(dst + RF_RTP_HEADER, room, csrcs);
+    size_t ext = extensions(p, t, slot, room, segment, dst + RF_RTP_HEADER + csrcs);
+    dst[0] = (uint8_t)(0x80 | (slot->padding ? 0x20 : 0) | (ext ? 0x10 : 0) | slot->csrc_count);
+    dst[1] = (uint8_t)(slot->marker << 7 | pt);
+    rf_put16(dst + 2, seq);
+    rf_put32(dst + 4, slot->ts);
+    rf_put32(dst + 8, ssrc);
+    return RF_RTP_HEADER + csrcs + ext;
+}
+
+size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
+                  uint64_t out_seq, uint8_t pt, uint8_t *dst) {
+    size_t n = header(p, t, index, segment, (uint16_t)out_seq, pt,
+                      p->view->setup.track[t->kind].ssrc, dst);
+    if (rf_track_slot(t, index)->padding)
+        dst[n++] = 1; /* one byte of padding, which counts itself */
+    return n;
+}
+
+size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
+                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
+                      uint64_t rtx_seq, uint8_t *dst) {
+    size_t n = header(p, t, index, segment, (uint16_t)rtx_seq, rtx_pt,
+                      p->view->setup.track[t->kind].rtx_ssrc, dst);
+    dst[0] &= (uint8_t)~0x20; /* padding is stripped */
+    rf_put16(dst + n, (uint16_t)out_seq);
+    return n + 2;
+}

@@ -1,0 +1,83 @@
+/* Where a viewer begins, and where it goes on after it fell behind.
+ *
+ * Video starts at the newest key frame in the log, with original timestamps (receivers catch up by
+ * themselves), paced; so a publisher that never answers a key-frame request still gives every
+ * viewer a picture at once. Where that backlog is too long, the key frame alone is sent as a poster
+ * and the viewer goes on from the next one. Audio starts at the live edge. */
+#include "feedback/feedback.h"
+#include "path/path.h"
+
+static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, uint64_t index) {
+    s->state = RF_VIEW_WAIT;
+    s->wait_index = index;
+    s->jump = 1;
+    rf_keyframe_want(x, stream);
+}
+
+static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head,
+                    uint64_t index, uint64_t seq) {
+    rf_view_track_state *s = &p->view->track[t->kind];
+    const rf_slot *key = rf_track_slot(t, index);
+    uint64_t bytes = rf_track_slot(t, head - 1)->total_bytes - key->total_bytes;
+    uint64_t age = x->now_ns > key->arrival_ns ? x->now_ns - key->arrival_ns : 0;
+    (void)low;
+    s->cursor = index;
+    s->jump = 1;
+    s->has_jump_seq = 1;
+    s->jump_seq = seq;
+    if (bytes > x->config->start_max_bytes || age > x->config->start_max_ns) {
+        s->state = RF_VIEW_POSTER;
+        s->poster_ts = key->ts;
+        rf_keyframe_want(x, p->stream);
+    } else {
+        s->state = RF_VIEW_BURST;
+    }
+    return 1;
+}
+
+static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head) {
+    rf_view_track_state *s = &p->view->track[t->kind];
+    uint64_t index, seq;
+    uint64_t from = s->state == RF_VIEW_WAIT && s->wait_index > low ? s->wait_index : low;
+    if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head)
+        return from_key(x, p, t, low, head, index, seq);
+    if (s->state == RF_VIEW_WAIT)
+        return 0;
+    uint32_t codec = atomic_load_explicit(&t->codec, memory_order_relaxed);
+    if (head > 0 && codec == 0) { /* a codec whose key frames we cannot see: the live edge */
+        s->cursor = head;
+        s->jump = 1;
+        s->state = RF_VIEW_LIVE;
+        return 1;
+    }
+    wait_for_key(x, s, p->stream, head);
+    return 0;
+}
+
+int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head) {
+    rf_view_track_state *s = &p->view->track[kind];
+    switch (s->state) {
+    case RF_VIEW_NEW:
+        if (kind == RF_VIDEO)
+            return begin_video(x, p, t, low, head);
+        s->cursor = head;
+        s->jump = 1;
+        s->state = RF_VIEW_LIVE;
+        return 1;
+    case RF_VIEW_WAIT:
+        return begin_video(x, p, t, low, head);
+    default:
+        break;
+    }
+    if (s->cursor >= low)
+        return 1;
+    rf_drop_peer(x, p, RF_DROP_viewer_lapped);
+    rf_count(&s->skipped, head - s->cursor);
+    s->jump = 1;
+    if (kind == RF_VIDEO) {
+        s->state = RF_VIEW_NEW;
+        return begin_video(x, p, t, low, head);
+    }
+    s->cursor = head;
+    return 1;
+}
