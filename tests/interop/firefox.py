@@ -1,4 +1,4 @@
-"""Debian's Firefox, driven over WebDriver BiDi: no geckodriver and no browser of our own to download.
+"""Debian's Firefox, driven over WebDriver BiDi: no geckodriver, no browser of our own to download.
 
 Given as much of playwright's interface as the tests' tabs use: a context with `new_page` and
 `add_init_script`, pages with `goto`, `evaluate`, `on` and `close`. The WebSocket lives in a thread
