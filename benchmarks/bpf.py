@@ -143,8 +143,7 @@ class CountingDrop:
         slots = 2 * PORTS
         self._map = _bpf(
             _MAP_CREATE,
-            struct.pack("=IIIII", _MAP_TYPE_ARRAY, 4, _SLOT.size, slots, _MAP_MMAPABLE)
-            + bytes(60),
+            struct.pack("=IIIII", _MAP_TYPE_ARRAY, 4, _SLOT.size, slots, _MAP_MMAPABLE) + bytes(60),
         )
         program = drop_program(self._map, address)
         code = ctypes.create_string_buffer(program, len(program))

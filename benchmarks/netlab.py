@@ -82,7 +82,8 @@ def set_feature(interface: str, name: str, on: bool) -> None:
 class Lab:
     """Makes the namespaces; afterwards the calling thread is on the load side.
 
-    ``server_namespace`` is the descriptor to enter for the server's process.
+    ``server_namespace`` is the descriptor to enter for the server's process,
+    ``load_namespace`` the one to come back to.
     """
 
     def __init__(self, segmentation: str = "software") -> None:
@@ -92,7 +93,7 @@ class Lab:
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.server_namespace = _new_namespace()
         _ip("link set lo up")
-        self._load = _new_namespace()
+        self.load_namespace = _new_namespace()
         try:
             self._plug()
             self.sink = CountingDrop(socket.if_nametoindex("load"), SINK)
@@ -116,11 +117,11 @@ class Lab:
             _ip("link set server up")
             set_feature("server", "tx-udp-segmentation", self.segmentation == "device")
         finally:
-            enter_namespace(self._load)
+            enter_namespace(self.load_namespace)
 
     def close(self) -> None:
         """Back to the namespace the process came from."""
         self.sink.close()
         enter_namespace(self._home)
-        for fd in (self.server_namespace, self._load, self._home):
+        for fd in (self.server_namespace, self.load_namespace, self._home):
             os.close(fd)

@@ -1,0 +1,145 @@
+"""``python -m benchmarks``: the commands and their options.
+
+``--json`` prints one JSON object on stdout and nothing else there; talk goes to stderr.
+``--keep`` writes the result to ``benchmarks/results/`` too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from . import results
+
+_UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def bitrate(text: str) -> int:
+    """``2.5M``, ``600k`` or plain bit/s."""
+    unit = _UNITS.get(text[-1:].lower())
+    value = float(text[:-1]) * unit if unit else float(text)
+    if not 8_000 <= value <= 200_000_000:
+        raise argparse.ArgumentTypeError("a bit rate from 8k to 200M")
+    return round(value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, text: str, viewers: int | None, seconds: float) -> Any:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        sub.add_argument("--keep", action="store_true", help="write it to benchmarks/results/")
+        if viewers is not None:
+            sub.add_argument("--viewers", type=int, default=viewers)
+        sub.add_argument("--bitrate", type=bitrate, default=2_500_000, metavar="BITS")
+        sub.add_argument("--seconds", type=float, default=seconds)
+        sub.add_argument(
+            "--segmentation",
+            choices=("software", "device"),
+            default="software",
+            help="who cuts GSO runs: the kernel (default) or the device, as with USO",
+        )
+        sub.add_argument("--samples", type=int, default=8, help="viewers that are decrypted")
+        sub.add_argument("--at-once", type=int, default=16, help="joins in progress at a time")
+        sub.add_argument(
+            "--server-option",
+            action="append",
+            default=[],
+            metavar="OPTION",
+            help="passed on to `rtcfwd serve`, e.g. --server-option=--egress=sendmmsg",
+        )
+        return sub
+
+    command("fanout", "cost, loss and delay with N viewers", 500, 10)
+    command("latency", "delay of an idle server, 1 and 100 viewers", None, 10)
+    command("joins", "join storm", 500, 0)
+    floor = commands.add_parser("floor", help="the bare sender and the cipher alone")
+    floor.add_argument("--json", action="store_true")
+    floor.add_argument("--keep", action="store_true")
+    floor.add_argument("--bitrate", type=bitrate, default=2_500_000)
+    floor.add_argument("--destinations", type=int, default=500)
+    commands.add_parser("short", help="floor, fanout, latency, joins in under 5 minutes")
+    commands.add_parser("table", help="Markdown of all kept results")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> Any:
+    from .fanout import Settings
+
+    return Settings(
+        viewers=getattr(arguments, "viewers", 1),
+        bitrate=arguments.bitrate,
+        seconds=arguments.seconds,
+        samples=arguments.samples,
+        at_once=arguments.at_once,
+        segmentation=arguments.segmentation,
+        server_options=arguments.server_option,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.command == "fanout":
+        from . import fanout
+
+        return fanout.run(_settings(arguments), _say)
+    if arguments.command == "latency":
+        from . import latency
+
+        return latency.run([1, 100], _settings(arguments), _say)
+    if arguments.command == "joins":
+        from . import joins
+
+        return joins.run(_settings(arguments), _say)
+    from . import floor
+
+    return floor.run(arguments.bitrate, arguments.destinations, ["software", "device"])
+
+
+def _short() -> list[dict[str, Any]]:
+    """The set that `make bench` runs."""
+    lines = (
+        "floor",
+        "fanout --viewers 500 --seconds 8",
+        "fanout --viewers 500 --seconds 8 --segmentation device",
+        "latency --seconds 5",
+        "joins --viewers 300",
+    )
+    done = []
+    for line in lines:
+        _say(line)
+        done.append(_run(_parser().parse_args(line.split())))
+    return done
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    if arguments.command == "table":
+        print(results.table(results.load()))
+        return 0
+    try:
+        if arguments.command == "short":
+            print(results.table(_short()))
+            return 0
+        result = _run(arguments)
+    except (RuntimeError, OSError) as error:
+        _say(f"{type(error).__name__}: {error}")
+        return 1
+    if arguments.keep:
+        _say(f"kept in {results.keep(result)}")
+    print(json.dumps(result) if arguments.json else results.table([result]))
+    if not arguments.json:
+        for caveat in result.get("caveats", []):
+            _say(caveat)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""Fan-out: one publisher, N viewers, the cost of a packet and its delay.
+
+Order: server up on core 0; publisher live; viewers join while it sends; the publisher pauses, all
+counters are read; it sends for the asked time; pauses again; counters are read again. Since nothing
+moves at either end of the window, *expected = published x viewers* is exact, and so is the loss.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import results
+from .netlab import PROBE, SERVER, SINK, Lab
+from .peer import PROFILE_NAMES
+from .publisher import Publisher
+from .rpc import Remote
+from .server import Server, Usage, core_busy_ns, worker_totals
+from .viewers import Viewers
+
+STREAM = "bench"
+_SETTLE = 0.5  # seconds from pause to reading: the publisher's silence limit is 3
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    viewers: int = 500
+    bitrate: int = 2_500_000
+    seconds: float = 10.0
+    samples: int = 8
+    at_once: int = 16
+    segmentation: str = "software"
+    audio: bool = True
+    server_cpu: int = 0
+    load_cpu: int = 1
+    server_options: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    at: float
+    usage: Usage
+    core_ns: int
+    load_ns: int
+    worker: dict[str, int]
+    packets: int  # counted at the sink
+    runs: int
+    rtcp: int
+    published: tuple[int, int]
+
+
+class Bench:
+    """Server, publisher and viewers, up and joined; closing ends them all."""
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self.settings, self.say = settings, say
+        self.lab = Lab(settings.segmentation)
+        self._closers: list[Callable[[], None]] = [self.lab.close]
+        # 4 threads of pylibsrtp's OpenSSL or asyncio do not help: one core is all there is
+        os.sched_setaffinity(0, {settings.load_cpu})
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        s = self.settings
+        self.server = Server(
+            SERVER, self.lab.server_namespace, s.server_cpu, list(s.server_options)
+        )
+        self._closers.append(self.server.close)
+        self.publisher = Remote(
+            Publisher,
+            s.load_cpu,
+            url=f"{self.server.url}/whip/{STREAM}",
+            address=PROBE,
+            bitrate=s.bitrate,
+            audio=s.audio,
+        )
+        self._closers.append(self.publisher.close)
+        self.publisher.call("join")
+        self.publisher.call("begin")
+        self.viewers = Remote(
+            Viewers,
+            s.load_cpu,
+            url=f"{self.server.url}/whep/{STREAM}",
+            sink=SINK,
+            probe=PROBE,
+        )
+        self._closers.append(self.viewers.close)
+        time.sleep(0.5)
+        self.rss_before = self.server.usage().rss
+        self.say(f"server pid {self.server.pid}, joining {s.viewers} viewers")
+
+    def join(self, viewers: int) -> dict[str, Any]:
+        before = self.server.usage()
+        joined: dict[str, Any] = self.viewers.call(
+            "join", viewers, self.settings.samples, self.settings.at_once, timeout=600.0
+        )
+        joined["server_cpu_ns"] = self.server.usage().cpu_ns - before.cpu_ns
+        self.ports = self.viewers.call("ports")
+        if joined["failures"]:
+            self.say(f"{len(joined['failures'])} joins failed: {joined['failures'][0]}")
+        return joined
+
+    def snapshot(self) -> _Snapshot:
+        published = self.publisher.call("pause")
+        time.sleep(_SETTLE)
+        counts = [self.lab.sink.rtp(port) for port in self.ports]
+        return _Snapshot(
+            time.monotonic(),
+            self.server.usage(),
+            core_busy_ns(self.settings.server_cpu),
+            core_busy_ns(self.settings.load_cpu),
+            worker_totals(self.server.api("server")),
+            sum(c.packets for c in counts),
+            sum(c.runs for c in counts),
+            sum(self.lab.sink.rtcp(port).packets for port in self.ports),
+            published,
+        )
+
+    def window(self, seconds: float) -> dict[str, Any]:
+        """Send for ``seconds`` and say what came of it."""
+        before = self.snapshot()
+        first = len(self.publisher.call("log")[1])
+        checks = self.viewers.call("begin")
+        self.publisher.call("begin")
+        time.sleep(seconds)
+        after = self.snapshot()
+        stamps, packets, feedback, late = self.publisher.call("log")
+        self.say("decrypting the sampled viewers' packets")
+        sampled = self.viewers.call("finish", self.settings.bitrate, packets, stamps, first)
+        sampled["checks_sent"] -= checks
+        return _figures(before, after, len(self.ports), sampled, feedback, late)
+
+    def close(self) -> None:
+        while self._closers:
+            self._closers.pop()()
+
+
+def _figures(
+    before: _Snapshot,
+    after: _Snapshot,
+    sunk: int,
+    sampled: dict[str, Any],
+    feedback: dict[str, int],
+    late: float,
+) -> dict[str, Any]:
+    published = sum(after.published) - sum(before.published)
+    counts = sampled["counts"]
+    samples = sampled["samples"]
+    expected = published * (sunk + samples)
+    arrived_sunk = after.packets - before.packets
+    arrived = arrived_sunk + counts.get("rtp", 0)
+    cpu = after.usage.cpu_ns - before.usage.cpu_ns
+    wall = after.at - before.at
+    worker = {
+        name: value - before.worker.get(name, 0)
+        for name, value in after.worker.items()
+        if isinstance(value, int)
+    }
+    sent = worker.get("sent")
+    runs = after.runs - before.runs
+    calls = sum(worker.get(n, 0) for n in ("send_calls", "receive_calls", "wakeups"))
+    delays = {n: results.percentiles_us(raw) for n, raw in sampled["delays"].items()}
+    threads = {
+        name.partition("/")[0] + "/" + name.partition("/")[2]: round(
+            (ns - before.usage.threads.get(name, 0)) / 1e9, 3
+        )
+        for name, ns in after.usage.threads.items()
+    }
+    busiest = dict(sorted(threads.items(), key=lambda item: -item[1])[:4])
+    result: dict[str, Any] = {
+        "packets_published": published,
+        "packets_sent": expected,
+        "delivered": arrived,
+        "packets_lost": expected - arrived,
+        "server_says_sent": sent,
+        "server_cpu_ns_per_packet": round(cpu / arrived, 1) if arrived else None,
+        "server_cpu_s": round(cpu / 1e9, 3),
+        "server_threads_cpu_s": busiest,
+        "server_core_percent": round(100 * cpu / (wall * 1e9), 1),
+        "server_core_busy_percent": round(100 * (after.core_ns - before.core_ns) / wall / 1e9, 1),
+        "load_core_busy_percent": round(100 * (after.load_ns - before.load_ns) / wall / 1e9, 1),
+        "latency_p50_us": delays["all"]["p50"],
+        "latency_p99_us": delays["all"]["p99"],
+        "latency_us": delays,
+        "sampled": {"viewers": samples, **counts},
+        "runs": runs,
+        "run_length_mean": round(arrived_sunk / runs, 2) if runs and runs != arrived_sunk else None,
+        "syscalls_per_packet": round(calls / sent, 4) if sent else None,
+        "send_calls_per_packet": round(worker.get("send_calls", 0) / sent, 4) if sent else None,
+        "rtcp_to_viewers": after.rtcp - before.rtcp,
+        "consent_checks": sampled["checks_sent"],
+        "worker": {name: value for name, value in sorted(worker.items()) if value},
+        "publisher_feedback": feedback,
+        "publisher_late_max_ms": round(late * 1000, 2),
+        "wall_s": round(wall, 2),
+    }
+    result["caveats"] = _caveats(result, counts)
+    return result
+
+
+def _caveats(result: dict[str, Any], counts: dict[str, int]) -> list[str]:
+    """What a reader of these figures must know."""
+    said = []
+    if counts.get("socket_drops"):
+        said.append(
+            f"the viewer side lost {counts['socket_drops']} packets in its own socket buffers:"
+            " packets_lost is not the server's alone"
+        )
+    if result["publisher_late_max_ms"] > 5:
+        said.append(f"the publisher was up to {result['publisher_late_max_ms']} ms late")
+    if result["publisher_feedback"].get("send_failed"):
+        said.append("the publisher could not send some packets")
+    for name in ("wrong", "refused"):
+        if counts.get(name):
+            said.append(f"{counts[name]} sampled packets were {name}")
+    other = result["server_core_busy_percent"] - result["server_core_percent"]
+    if other > 10:
+        said.append(f"other processes or interrupts took {other:.0f} % of the server's core")
+    if result["load_core_busy_percent"] > 90:
+        said.append("the load side's core was busy: delays may be the load side's")
+    return said
+
+
+def run(settings: Settings, say: Say) -> dict[str, Any]:
+    """The whole benchmark; raises what the lab, the server or a join raises."""
+    result = results.stamp("fanout")
+    bench = Bench(settings, say)
+    try:
+        joined = bench.join(settings.viewers)
+        if not joined["joined"]:
+            raise RuntimeError(f"no viewer could join: {joined['failures'][:1]}")
+        time.sleep(1.0)  # the last joiners' start bursts
+        say("measuring")
+        figures = bench.window(settings.seconds)
+        rss = bench.server.usage().rss
+        about = bench.server.api("server")
+    finally:
+        bench.close()
+    profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
+    result.update(
+        {
+            "viewers": joined["joined"],
+            "viewers_asked": settings.viewers,
+            "bitrate": settings.bitrate,
+            "seconds": settings.seconds,
+            "engine": about.get("engine"),
+            "profile": "+".join(profiles),
+            "egress": about.get("egress", "gso" if about.get("gso") else "sendmmsg"),
+            "segmentation": settings.segmentation,
+            "joins_per_second": round(joined["joined"] / joined["seconds"], 1),
+            "join_failures": joined["failures"][:5],
+            "server_rss_bytes": rss,
+            "rss_bytes_per_viewer": round((rss - bench.rss_before) / joined["joined"]),
+            **figures,
+        }
+    )
+    return result

@@ -1,0 +1,149 @@
+"""The published media: packets shaped like H264 at 30 fps with G.711, each one recognisable.
+
+Pure: sizes, packetisation (RFC 6184 STAP-A and FU-A, RFC 3551), and the mark in each payload by
+which a viewer finds the packet's index again and so its send time, and checks every byte.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+
+FPS = 30
+GOP_SECONDS = 2
+KEY_FRAME_RATIO = 5  # a key frame's bytes over another frame's
+PACKET = 1200  # bytes of an RTP packet, header included
+RTP_HEADER = 12
+AUDIO_PER_SECOND = 50
+AUDIO_BYTES = 160
+VIDEO_PT, AUDIO_PT = 96, 8
+VIDEO_CLOCK, AUDIO_CLOCK = 90000, 8000
+_MARK = struct.Struct("!IQ")  # magic, index
+_MAGIC = 0x72746366
+_NOISE = random.Random(1).randbytes(1 << 16)
+_SPS = bytes.fromhex("6742c01fd9005005bb016a02020280")
+_PPS = bytes.fromhex("68cb83cb20")
+_PARAMETERS = b"".join(
+    [b"\x78", struct.pack("!H", len(_SPS)), _SPS, struct.pack("!H", len(_PPS)), _PPS]
+)
+
+
+def filler(index: int, size: int) -> bytes:
+    """``size`` bytes that only packet ``index`` carries: its mark, then noise chosen by it."""
+    at = index * 7919 % (len(_NOISE) - PACKET)
+    return (_MARK.pack(_MAGIC, index) + _NOISE[at : at + size])[:size]
+
+
+def frame_bytes(bitrate: int, key: bool) -> int:
+    """Bytes of one frame so that a whole group of pictures has ``bitrate`` bit/s."""
+    frames = FPS * GOP_SECONDS
+    delta = bitrate / 8 * GOP_SECONDS / (frames - 1 + KEY_FRAME_RATIO)
+    return round(delta * (KEY_FRAME_RATIO if key else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    index: int
+    kind: str  # "audio" | "video"
+    key: bool  # of a key frame
+    last: bool  # of its frame
+    data: bytes  # RTP
+
+
+class Media:
+    """Makes the packets of one publication, frame by frame."""
+
+    def __init__(self, bitrate: int, video_ssrc: int, audio_ssrc: int) -> None:
+        self.bitrate = bitrate
+        self.video_ssrc, self.audio_ssrc = video_ssrc, audio_ssrc
+        self.packets: list[tuple[str, bool, bool, int]] = []  # by index: kind, key, last, size
+        self._video_seq = self._audio_seq = 1000
+
+    def _packet(
+        self, kind: str, key: bool, last: bool, head: bytes, size: int, timestamp: int
+    ) -> Packet:
+        video = kind == "video"
+        index = len(self.packets)
+        self.packets.append((kind, key, last, size))
+        sequence = self._video_seq if video else self._audio_seq
+        header = struct.pack(
+            "!BBHII",
+            0x80,
+            (VIDEO_PT | (0x80 if last else 0)) if video else AUDIO_PT,
+            sequence & 0xFFFF,
+            timestamp & 0xFFFFFFFF,
+            self.video_ssrc if video else self.audio_ssrc,
+        )
+        if video:
+            self._video_seq += 1
+        else:
+            self._audio_seq += 1
+        payload = head + filler(index, size - len(head))
+        return Packet(index, kind, key, last, header + payload)
+
+    def video_frame(self, key: bool, timestamp: int) -> list[Packet]:
+        """One frame: STAP-A with parameter sets before a key frame, then FU-A fragments."""
+        packets = []
+        if key:
+            size = len(_PARAMETERS)
+            packets.append(self._packet("video", True, False, _PARAMETERS, size, timestamp))
+        room = PACKET - RTP_HEADER
+        left = max(frame_bytes(self.bitrate, key), 64)
+        nal = 5 if key else 1
+        first = True
+        while left:
+            size = min(room, left)
+            left -= size
+            if 0 < left < 32:  # room for the mark in the last fragment
+                size -= 32
+                left += 32
+            bits = (0x80 if first else 0) | (0x40 if not left else 0)
+            head = bytes([0x7C if key else 0x5C, bits | nal])
+            packets.append(self._packet("video", key, not left, head, size, timestamp))
+            first = False
+        return packets
+
+    def audio_frame(self, timestamp: int) -> Packet:
+        return self._packet("audio", False, True, b"", AUDIO_BYTES, timestamp)
+
+    def check(self, rtp: bytes) -> tuple[int, bool] | None:
+        """``(index, payload as published)`` of a decrypted packet; None when it has no mark
+        (parameter sets, padding)."""
+        payload = rtp_payload(rtp)
+        head = 0 if rtp[1] & 0x7F == AUDIO_PT else 2
+        if len(payload) < head + _MARK.size:
+            return None
+        magic, index = _MARK.unpack_from(payload, head)
+        if magic != _MAGIC or index >= len(self.packets):
+            return None
+        size = self.packets[index][3]
+        return index, payload[head:] == filler(index, size - head)
+
+
+def rtp_payload(rtp: bytes) -> bytes:
+    """The payload without CSRCs, header extension and padding (RFC 3550 5.1)."""
+    start = RTP_HEADER + 4 * (rtp[0] & 0x0F)
+    if rtp[0] & 0x10:
+        start += 4 + 4 * struct.unpack_from("!H", rtp, start + 2)[0]
+    end = len(rtp) - (rtp[-1] if rtp[0] & 0x20 else 0)
+    return rtp[start:end]
+
+
+def sender_report(ssrc: int, unix_time: float, timestamp: int, packets: int, octets: int) -> bytes:
+    """An RTCP compound: SR without report blocks, SDES CNAME (RFC 3550 6.4.1, 6.5)."""
+    ntp = int((unix_time + 2208988800) * (1 << 32))
+    report = struct.pack(
+        "!BBHIQIII",
+        0x80,
+        200,
+        6,
+        ssrc,
+        ntp & 0xFFFFFFFFFFFFFFFF,
+        timestamp & 0xFFFFFFFF,
+        packets & 0xFFFFFFFF,
+        octets & 0xFFFFFFFF,
+    )
+    item = b"\x01\x05bench"
+    chunk = struct.pack("!I", ssrc) + item + bytes(4 - (len(item) % 4))
+    return report + struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk

@@ -1,0 +1,182 @@
+"""Results: where they were measured, how they are kept, and the table made of them.
+
+A number is a script, a machine, a commit and a caveat. Every result is one JSON object with
+``benchmark``, ``machine``, ``commit``, ``when`` and its own figures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """CPU model, cores, kernel, Python."""
+    model = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    family = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.split("\t")[0] in ("cpu family", "model", "stepping")
+    ][:3]
+    return {
+        "cpu": model,
+        "cpu_id": "/".join(family),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str:
+    """The commit's short name, with ``+`` if the tree differs from it; ``unknown`` outside git."""
+
+    def git(*arguments: str) -> str:
+        root = Path(__file__).resolve().parent
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        return name + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def stamp(benchmark: str) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark,
+        "machine": machine(),
+        "commit": commit(),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def percentile(ordered: Sequence[int | float], percent: float) -> float | None:
+    """Nearest rank of a sorted sequence; None if it is empty."""
+    if not ordered:
+        return None
+    rank = max(math.ceil(percent / 100 * len(ordered)), 1)
+    return ordered[rank - 1]
+
+
+def percentiles_us(raw: bytes) -> dict[str, float | None]:
+    """p50, p99 and max in µs of packed int64 ns."""
+    values = array("q")
+    values.frombytes(raw)
+    ordered = sorted(values)
+    return {
+        f"p{name}": None if value is None else round(value / 1000, 1)
+        for name, value in (
+            ("50", percentile(ordered, 50)),
+            ("99", percentile(ordered, 99)),
+            ("max", ordered[-1] if ordered else None),
+        )
+    }
+
+
+def keep(result: dict[str, Any], name: str | None = None) -> Path:
+    """Write ``results/NAME.json`` (default: benchmark, time of day and commit)."""
+    FOLDER.mkdir(exist_ok=True)
+    when = result["when"].replace(":", "").replace("-", "")
+    stem = name or f"{result['benchmark']}-{when}-{result['commit'].rstrip('+')}"
+    path = FOLDER / f"{stem}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def load(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """All kept results, oldest first."""
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda r: str(r["when"]))
+
+
+_COLUMNS: dict[str, list[tuple[str, str]]] = {
+    "fanout": [
+        ("viewers", "viewers"),
+        ("bitrate", "bit/s"),
+        ("engine", "engine"),
+        ("profile", "profile"),
+        ("egress", "egress"),
+        ("segmentation", "segmentation"),
+        ("packets_sent", "sent"),
+        ("packets_lost", "lost"),
+        ("server_cpu_ns_per_packet", "ns/packet"),
+        ("server_core_percent", "core %"),
+        ("latency_p50_us", "p50 µs"),
+        ("latency_p99_us", "p99 µs"),
+        ("rss_bytes_per_viewer", "bytes/viewer"),
+        ("joins_per_second", "joins/s"),
+    ],
+    "latency": [
+        ("viewers", "viewers"),
+        ("segmentation", "segmentation"),
+        ("single_p50_us", "single p50 µs"),
+        ("single_p99_us", "single p99 µs"),
+        ("frame_end_p50_us", "frame end p50 µs"),
+        ("frame_end_p99_us", "frame end p99 µs"),
+        ("key_end_p99_us", "key frame end p99 µs"),
+    ],
+    "joins": [
+        ("viewers", "viewers"),
+        ("at_once", "at once"),
+        ("joins_per_second", "joins/s"),
+        ("join_p50_ms", "join p50 ms"),
+        ("join_p99_ms", "join p99 ms"),
+        ("server_cpu_us_per_join", "server µs/join"),
+        ("failures", "failed"),
+    ],
+    "floor": [
+        ("mode", "mode"),
+        ("segmentation", "segmentation"),
+        ("crypto", "crypto"),
+        ("destinations", "destinations"),
+        ("run", "segments a run"),
+        ("ns_per_packet", "ns/packet"),
+    ],
+}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+    if isinstance(value, list):
+        return str(len(value))
+    return "–" if value is None else str(value)
+
+
+def table(results: Iterable[dict[str, Any]]) -> str:
+    """Markdown, one table a benchmark; a ``rows`` list in a result becomes several rows."""
+    parts = []
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        by_name.setdefault(result["benchmark"], []).append(result)
+    for name, group in by_name.items():
+        columns = _COLUMNS.get(name)
+        if columns is None:
+            continue
+        parts.append(f"### {name}\n")
+        heads = [head for _, head in columns] + ["commit", "machine"]
+        parts.append("| " + " | ".join(heads) + " |")
+        parts.append("|" + "---|" * len(heads))
+        for result in group:
+            where = f"{result['machine']['cpu']}, {result['machine']['kernel']}"
+            for row in result.get("rows", [result]):
+                cells = [_cell(row.get(key)) for key, _ in columns]
+                parts.append("| " + " | ".join([*cells, result["commit"], where]) + " |")
+        parts.append("")
+    return "\n".join(parts)

@@ -1,0 +1,152 @@
+"""The server under test: the real command in a process of its own, pinned to one core.
+
+Figures come from the kernel (CPU time of all its threads to the nanosecond, resident memory) and
+from the server's own API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .netlab import enter_namespace
+
+_READY = re.compile(r"rtcfwd: ready (http://\S+) udp:(\d+)")
+
+
+class ServerFailed(RuntimeError):
+    """The server did not come up or died; the text has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CPU of a process so far, ns, in total and by thread name and id; resident memory, bytes."""
+
+    cpu_ns: int
+    threads: dict[str, int]
+    rss: int
+
+
+def usage(pid: int) -> Usage:
+    threads = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            name = (task / "comm").read_text().strip()
+            threads[f"{name}/{task.name}"] = int((task / "schedstat").read_text().split()[0])
+        except (OSError, IndexError):
+            continue  # a thread that has just ended
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Usage(sum(threads.values()), threads, pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def core_busy_ns(cpu: int) -> int:
+    """Time that core ``cpu`` was not idle so far, ns (in ticks: ±10 ms), steal time included."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        part = line.split()
+        if part[0] == f"cpu{cpu}":
+            busy = sum(map(int, part[1:9])) - int(part[4]) - int(part[5])
+            return busy * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return 0
+
+
+class Server:
+    """``python -m rtcfwd serve`` in the namespace ``namespace``, on core ``cpu``."""
+
+    def __init__(
+        self, address: str, namespace: int | None, cpu: int | None, extra: list[str] | None = None
+    ) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
+        command = [
+            *(sys.executable, "-m", "rtcfwd", "serve", "--host", address),
+            *("--port", "0", "--udp-port", "0", "--workers", "1", "--log-level", "warning"),
+            *(extra or []),
+        ]
+
+        def prepare() -> None:
+            if namespace is not None:
+                enter_namespace(namespace)
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+
+        root = Path(__file__).resolve().parent.parent
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            preexec_fn=prepare,
+            cwd=root,
+        )
+        self.pid = self._process.pid
+        try:
+            self.url, self.udp_port = self._wait(30.0)
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self, timeout: float) -> tuple[str, int]:
+        assert self._process.stdout is not None
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            ready, _, _ = select.select([self._process.stdout], [], [], 0.5)
+            line = self._process.stdout.readline() if ready else None
+            found = _READY.search(line or "")
+            if found:
+                return found[1].rstrip("/"), int(found[2])
+            if line == "" or self._process.poll() is not None:
+                raise ServerFailed(f"the server ended: {self.log()}")
+        raise ServerFailed(f"no ready line within {timeout:g} s: {self.log()}")
+
+    def log(self) -> str:
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read()[-4000:]
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def usage(self) -> Usage:
+        return usage(self.pid)
+
+    def api(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=30) as response:
+            result: dict[str, Any] = json.load(response)
+            return result
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def worker_totals(server_api: dict[str, Any]) -> dict[str, int]:
+    """The numbers of ``/api/v1/server``'s worker statistics added up over the workers, with
+    ``drops`` flattened to ``drops.NAME``; empty if the API has none."""
+    workers = server_api.get("workers")
+    if not isinstance(workers, list):
+        workers = server_api.get("worker_stats")
+    totals: dict[str, int] = {}
+    for worker in workers if isinstance(workers, list) else []:
+        for name, value in worker.items():
+            if isinstance(value, bool):
+                continue
+            if isinstance(value, int):
+                totals[name] = totals.get(name, 0) + value
+            elif name == "drops" and isinstance(value, dict):
+                for reason, count in value.items():
+                    key = f"drops.{reason}"
+                    totals[key] = totals.get(key, 0) + int(count)
+    return totals

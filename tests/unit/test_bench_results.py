@@ -1,0 +1,81 @@
+"""Pure pieces of the benchmarks: percentiles, gaps, samples, the offer and answer, the drop."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+
+import pytest
+
+from benchmarks import bpf, results
+from benchmarks.peer import Credentials, make_offer, read_answer
+from benchmarks.server import worker_totals
+from benchmarks.viewers import _gaps, sample_positions
+
+
+def test_percentiles_are_nearest_ranks() -> None:
+    assert results.percentile([], 50) is None
+    assert results.percentile([1, 2, 3, 4], 50) == 2
+    assert results.percentile(list(range(1, 101)), 99) == 99
+    raw = array("q", [3000, 1000, 2000]).tobytes()
+    assert results.percentiles_us(raw) == {"p50": 2.0, "p99": 3.0, "pmax": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gaps"), [(set(), 0), ({5, 6, 7}, 0), ({65534, 65535, 1}, 1), ({0, 4}, 3)]
+)
+def test_gaps_over_the_wrap(numbers: set[int], gaps: int) -> None:
+    assert _gaps(numbers) == gaps
+
+
+def test_samples_are_spread_over_the_order_of_joining() -> None:
+    assert sample_positions(100, 4) == {12, 37, 62, 87}
+    assert sample_positions(2, 8) == {0, 1}
+    assert sample_positions(5, 0) == set()
+
+
+def test_offer_and_answer() -> None:
+    local = Credentials("abcd", "p" * 24, (("sha-256", "AA:BB"),), "actpass")
+    offer = make_offer(local, publish=True, ssrcs=(1, 2))
+    assert offer.count("m=") == 2
+    assert "a=sendonly" in offer
+    assert "a=ssrc:1 cname:bench" in offer
+    answer = offer.replace("actpass", "passive") + (
+        "a=candidate:1 1 udp 2130706431 10.0.0.1 8189 typ host\r\n"
+        "a=candidate:2 1 udp 2130706430 fe80::1 8189 typ host\r\n"
+        "a=candidate:3 1 tcp 1 10.0.0.1 9 typ host tcptype passive\r\n"
+    )
+    remote = read_answer(answer)
+    assert remote == Credentials(
+        "abcd", "p" * 24, (("sha-256", "AA:BB"),), "passive", (("10.0.0.1", 8189),)
+    )
+
+
+def test_worker_figures_are_added_up() -> None:
+    api = {"workers": [{"sent": 1, "drops": {"bad": 2}}, {"sent": 3, "gso": True}]}
+    assert worker_totals(api) == {"sent": 4, "drops.bad": 2}
+    assert worker_totals({"workers": 2}) == {}
+
+
+def test_the_drop_program_jumps_stay_inside() -> None:
+    code = bpf.drop_program(3, "10.199.0.3")
+    instructions = list(struct.iter_unpack("=BBhI", code))
+    ends = [at for at, one in enumerate(instructions) if one[0] == 0x95]
+    assert len(ends) == 2
+    for at, (op, _, offset, _) in enumerate(instructions):
+        if op & 7 == 5 and op not in (0x85, 0x95):
+            assert at < at + 1 + offset < len(instructions)
+
+
+def test_the_table_has_a_line_for_every_row() -> None:
+    where = {"machine": {"cpu": "x", "kernel": "y"}, "commit": "c", "when": "t"}
+    text = results.table(
+        [
+            {"benchmark": "fanout", "viewers": 5, "latency_p50_us": 12.34, **where},
+            {"benchmark": "floor", "rows": [{"mode": "gso"}, {"mode": "sendto"}], **where},
+            {"benchmark": "other", **where},
+        ]
+    )
+    assert "| 5 |" in text
+    assert "12.3" in text
+    assert text.count("| gso |") == text.count("| sendto |") == 1
