@@ -55,6 +55,7 @@ typedef struct rf_view_track_state {
     uint32_t last_sr_ntp_mid; /* to recognise our SR in LSR */
     uint64_t sr_ns;
     /* figures */
+    rf_counter told_cursor; /* the cursor, for figures */
     rf_counter packets, bytes, resent, resent_bytes, nacks, plis, skipped;
     _Atomic uint32_t fraction_lost, jitter;
     _Atomic int32_t cumulative_lost;
@@ -63,7 +64,7 @@ typedef struct rf_view_track_state {
 typedef struct rf_view {
     rf_subscription setup;
     rf_view_track_state track[RF_KINDS];
-    uint8_t ext_kinds[RF_MAX_EXT_KINDS]; /* kinds that this viewer negotiated */
+
     uint64_t started_ns;  /* first packet sent; 0: not started */
     uint64_t rtt_ns;
     rf_bucket pace;       /* of the start burst, in bytes */

@@ -161,6 +161,7 @@ static int feed_viewer(rf_ctx *x, rf_sub *sub, rf_peer *p) {
         if (!v->setup.track[kind].present)
             continue;
         int rc = feed(x, sub, p, kind, &quota);
+        rf_set(&v->track[kind].told_cursor, v->track[kind].cursor);
         if (rc < 0)
             return rc;
         more |= rc;

@@ -1,0 +1,187 @@
+/* What the control plane asked for, carried out by the worker that owns the object. Commands come in
+ * the order in which they were given; a command for a peer that is gone is passed over. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "feedback/feedback.h"
+#include "path/path.h"
+#include "worker/worker.h"
+
+static void set_flag(rf_peer *p, uint32_t flag) {
+    atomic_fetch_or_explicit(&p->stat_flags, flag, memory_order_relaxed);
+}
+
+static void select_path(rf_peer *p, const rf_path *path) {
+    uint64_t words[5];
+    p->selected = *path;
+    p->has_path = 1;
+    set_flag(p, 2);
+    memcpy(words, path, sizeof words);
+    for (int i = 0; i < 5; i++)
+        atomic_store_explicit(&p->stat_path[i], words[i], memory_order_relaxed);
+}
+
+/* A viewer joins the fan-out when it has a path, keys and a subscription. */
+static void try_start(rf_ctx *x, rf_peer *p) {
+    if (!p->view || !p->has_keys || !p->has_path || p->view->position != UINT32_MAX)
+        return;
+    if (rf_sub_add(x, p) != RF_OK)
+        p->view->position = UINT32_MAX;
+}
+
+static void add_peer(rf_ctx *x, rf_peer *p) {
+    x->peers[(uint32_t)p->handle - 1] = p;
+    x->own[x->own_count++] = p;
+    p->opened_ns = p->last_heard_ns = x->now_ns;
+}
+
+static void add_path(rf_ctx *x, const rf_command *c) {
+    rf_paths_put(&x->paths, &c->u.path, c->peer, c->owner);
+    rf_peer *p = rf_peer_of(x, c->peer);
+    if (!p)
+        return;
+    if (!p->has_path) {
+        select_path(p, &c->u.path);
+        try_start(x, p);
+    }
+}
+
+static void set_keys(rf_ctx *x, rf_peer *p, const rf_command *c) {
+    if (rf_srtp_key_init(&p->key, c->u.keys.profile, c->u.keys.rx, c->u.keys.tx) != RF_OK)
+        return;
+    p->has_keys = 1;
+    set_flag(p, 1);
+    rf_early_replay(x, p);
+    try_start(x, p);
+}
+
+static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
+    if (!p->pub)
+        x->pubs[x->pub_count++] = p;
+    else
+        free(p->pub);
+    p->pub = pub;
+    for (int k = 0; k < RF_KINDS; k++) {
+        rf_track *t = &p->stream->track[k];
+        if (pub->setup.track[k].present)
+            atomic_store_explicit(&t->clock_rate, pub->setup.track[k].clock_rate,
+                                  memory_order_relaxed);
+        else
+            atomic_store_explicit(&t->active, 0, memory_order_relaxed);
+    }
+}
+
+static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
+    if (bye)
+        rf_report_bye(x, p);
+    if (p->view && p->view->position != UINT32_MAX)
+        rf_sub_remove(x, p);
+    if (p->pub) {
+        for (int k = 0; k < RF_KINDS; k++)
+            if (p->pub->source[k].started)
+                atomic_store_explicit(&p->stream->track[k].active, 0, memory_order_relaxed);
+        for (uint32_t i = 0; i < x->pub_count; i++)
+            if (x->pubs[i] == p) {
+                x->pubs[i] = x->pubs[--x->pub_count];
+                break;
+            }
+    }
+    for (uint32_t i = 0; i < x->own_count; i++)
+        if (x->own[i] == p) {
+            x->own[i] = x->own[--x->own_count];
+            break;
+        }
+    for (uint32_t i = 0; i < RF_EARLY; i++)
+        if (x->early[i].peer == p->handle)
+            x->early[i].peer = 0;
+    p->closing = 1;
+    x->peers[(uint32_t)p->handle - 1] = NULL;
+    rf_notify(x, RF_EVENT_PEER_GONE, 0, p, p->stream, NULL, 0, 1);
+}
+
+static void close_stream(rf_ctx *x, rf_stream *s) {
+    if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+        rf_notify(x, RF_EVENT_STREAM_GONE, 0, NULL, s, NULL, 0, 1);
+}
+
+/* Commands for a peer that this worker owns. */
+static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
+    switch (c->type) {
+    case RF_COMMAND_SELECT:
+        select_path(p, &c->u.path);
+        try_start(x, p);
+        break;
+    case RF_COMMAND_KEYS:
+        set_keys(x, p, c);
+        break;
+    case RF_COMMAND_PUBLISH:
+        publish(x, p, c->object);
+        break;
+    case RF_COMMAND_VIEW:
+        if (p->view) {
+            free(c->object);
+            break;
+        }
+        p->view = c->object;
+        try_start(x, p);
+        break;
+    case RF_COMMAND_FORMAT:
+        if (p->view) {
+            rf_view_track *t = &p->view->setup.track[c->u.format.kind];
+            t->pt_of_format[c->u.format.format] = c->u.format.pt;
+            t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
+        }
+        break;
+    case RF_COMMAND_PEER_CLOSE:
+        close_peer(x, p, c->len);
+        break;
+    default:
+        break;
+    }
+}
+
+static void carry_out(rf_ctx *x, rf_command *c) {
+    rf_peer *p;
+    switch (c->type) {
+    case RF_COMMAND_PEER:
+        add_peer(x, c->object);
+        return;
+    case RF_COMMAND_PATH:
+        add_path(x, c);
+        return;
+    case RF_COMMAND_PATH_REMOVE:
+        rf_paths_remove(&x->paths, &c->u.path, c->peer);
+        return;
+    case RF_COMMAND_UFRAG:
+        rf_ufrags_put(&x->ufrags, c->u.ufrag, c->len, c->peer);
+        return;
+    case RF_COMMAND_UFRAG_REMOVE:
+        rf_ufrags_remove(&x->ufrags, c->u.ufrag, c->len, c->peer);
+        return;
+    case RF_COMMAND_KEYFRAME:
+        rf_keyframe_want(x, c->object);
+        return;
+    case RF_COMMAND_STREAM_CLOSE:
+        close_stream(x, c->object);
+        return;
+    default:
+        p = rf_peer_of(x, c->peer);
+        if (p)
+            for_peer(x, p, c);
+        else if (c->type == RF_COMMAND_PUBLISH || c->type == RF_COMMAND_VIEW)
+            free(c->object);
+    }
+}
+
+int rf_commands(rf_ctx *x, int max) {
+    for (int i = 0; i < max; i++) {
+        uint64_t ticket;
+        rf_command *c = rf_queue_peek(&x->commands, &ticket);
+        if (!c)
+            return 0;
+        rf_command copy = *c;
+        rf_queue_release(&x->commands, ticket);
+        carry_out(x, &copy);
+    }
+    return 1;
+}

@@ -1,0 +1,76 @@
+/* One worker's turn, bounded at every step: drain ingress (256 datagrams), the mailbox (256), the
+ * commands (32), timers that are due, then fan out for at most a millisecond. A turn takes what has
+ * arrived; there is no batching timer, so an idle server forwards at once and a loaded one finds
+ * more waiting. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "feedback/feedback.h"
+#include "path/path.h"
+#include "worker/worker.h"
+
+enum { MAIL_A_TURN = 256, COMMANDS_A_TURN = 32, COMMAND_SLOTS = 8192 };
+static const uint64_t FANOUT_NS = 1000000;
+
+static uint32_t power_above(uint64_t n) {
+    uint32_t p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
+    const rf_config *c = shared->config;
+    memset(x, 0, sizeof *x);
+    x->shared = shared;
+    x->config = c;
+    x->worker = worker;
+    x->net = net;
+    x->random = 0x9e3779b97f4a7c15u * (uint64_t)(worker + 1);
+    rf_srtp_engine_libsrtp(&x->srtp, &c->srtp);
+    uint64_t seed = (uint64_t)(uintptr_t)x ^ x->random ^ c->wall_offset_ns;
+    x->peers = calloc(c->max_peers, sizeof *x->peers);
+    x->own = calloc(c->max_peers, sizeof *x->own);
+    x->pubs = calloc(c->max_peers, sizeof *x->pubs);
+    x->subs = calloc(c->max_streams, sizeof *x->subs);
+    x->early = calloc(RF_EARLY, sizeof *x->early);
+    x->slab = malloc(RF_SLAB);
+    if (!x->peers || !x->own || !x->pubs || !x->subs || !x->early || !x->slab ||
+        rf_paths_init(&x->paths, power_above(c->max_peers * 8ull), seed) ||
+        rf_ufrags_init(&x->ufrags, power_above(c->max_peers * 4ull), seed * 3) ||
+        rf_queue_init(&x->commands, COMMAND_SLOTS, sizeof(rf_command)) ||
+        rf_queue_init(&x->punts_known, c->punt_slots, sizeof(rf_punt)) ||
+        rf_queue_init(&x->punts_unknown, c->punt_slots, sizeof(rf_punt)) ||
+        rf_queue_init(&x->notices, power_above(c->max_peers * 4ull), sizeof(rf_notice)))
+        return RF_ENOMEM;
+    return RF_OK;
+}
+
+void rf_ctx_free(rf_ctx *x) {
+    for (uint32_t i = 0; x->subs && i < x->sub_count; i++)
+        free(x->subs[i].viewers);
+    rf_paths_free(&x->paths);
+    rf_ufrags_free(&x->ufrags);
+    rf_queue_free(&x->commands);
+    rf_queue_free(&x->punts_known);
+    rf_queue_free(&x->punts_unknown);
+    rf_queue_free(&x->notices);
+    free(x->peers);
+    free(x->own);
+    free(x->pubs);
+    free(x->subs);
+    free(x->early);
+    free(x->slab);
+    if (x->net)
+        x->net->free(x->net);
+}
+
+int rf_ctx_turn(rf_ctx *x) {
+    rf_count(&x->turns, 1);
+    int more = rf_ingress(x);
+    more |= rf_mail_in(x, MAIL_A_TURN);
+    more |= rf_commands(x, COMMANDS_A_TURN);
+    rf_timers(x);
+    more |= rf_fanout(x, x->now_ns + FANOUT_NS);
+    return more;
+}

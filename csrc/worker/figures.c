@@ -1,0 +1,113 @@
+/* Snapshots of the counters for the control plane: relaxed reads of what workers count. */
+#include "base/error.h"
+#include "worker/worker.h"
+
+static uint32_t get32(const _Atomic uint32_t *v) {
+    return atomic_load_explicit(v, memory_order_relaxed);
+}
+
+int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out) {
+    rf_stream *s = rf_control_stream(f, stream);
+    if (!s)
+        return RF_ESTALE;
+    memset(out, 0, sizeof *out);
+    for (int k = 0; k < RF_KINDS; k++) {
+        const rf_track *t = &s->track[k];
+        rf_track_stats *o = &out->track[k];
+        o->packets = rf_read(&t->packets);
+        o->bytes = rf_read(&t->bytes);
+        o->lost = rf_read(&t->lost);
+        o->repaired = rf_read(&t->repaired);
+        o->nacks_sent = rf_read(&t->nacks_sent);
+        o->keyframe_requests_sent = rf_read(&t->keyframe_requests);
+        o->keyframes = rf_read(&t->keyframes);
+        o->duplicates = rf_read(&t->duplicates);
+        o->head = atomic_load_explicit(&t->head, memory_order_relaxed);
+        o->jitter = get32(&t->jitter);
+        o->clock_rate = get32(&t->clock_rate);
+        o->ssrc = get32(&t->ssrc);
+        o->format = (uint8_t)get32(&t->format);
+        o->codec = (uint8_t)get32(&t->codec);
+        o->active = (uint8_t)get32(&t->active);
+    }
+    out->viewers = get32(&s->viewers);
+    out->worker = s->owner;
+    return RF_OK;
+}
+
+static void view_stats(const rf_peer *p, const rf_view *v, int k, rf_view_track_stats *o) {
+    const rf_view_track_state *s = &v->track[k];
+    o->packets = rf_read(&s->packets);
+    o->bytes = rf_read(&s->bytes);
+    o->resent = rf_read(&s->resent);
+    o->resent_bytes = rf_read(&s->resent_bytes);
+    o->nacks = rf_read(&s->nacks);
+    o->plis = rf_read(&s->plis);
+    o->skipped = rf_read(&s->skipped);
+    uint64_t head = atomic_load_explicit(&p->stream->track[k].head, memory_order_relaxed);
+    uint64_t cursor = rf_read(&s->told_cursor);
+    o->lag = cursor && head > cursor ? head - cursor : 0;
+    o->fraction_lost = get32(&s->fraction_lost);
+    o->cumulative_lost = atomic_load_explicit(&s->cumulative_lost, memory_order_relaxed);
+    o->jitter = get32(&s->jitter);
+    o->ssrc = v->setup.track[k].ssrc;
+}
+
+int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
+    const rf_peer *p = rf_control_peer(f, peer);
+    uint64_t words[5];
+    if (!p)
+        return RF_ESTALE;
+    memset(out, 0, sizeof *out);
+    out->role = p->role;
+    out->worker = p->owner;
+    uint32_t flags = get32(&p->stat_flags);
+    out->has_keys = flags & 1;
+    out->has_path = (flags & 2) != 0;
+    out->started = (flags & 4) != 0;
+    out->profile = p->told_profile;
+    out->first_media_ns = rf_read(&p->first_media_ns);
+    out->last_heard_ns = rf_read(&p->heard_ns);
+    out->rtt_ns = rf_read(&p->rtt_ns);
+    out->received_packets = rf_read(&p->received);
+    out->received_bytes = rf_read(&p->received_bytes);
+    out->drops = rf_read(&p->drops);
+    for (int i = 0; i < 5; i++)
+        words[i] = atomic_load_explicit(&p->stat_path[i], memory_order_relaxed);
+    memcpy(&out->path, words, sizeof out->path);
+    const rf_view *v = p->told_view;
+    for (int k = 0; v && k < RF_KINDS; k++)
+        view_stats(p, v, k, &out->track[k]);
+    if (v)
+        out->remb_bps = rf_read(&v->remb_bps);
+    return RF_OK;
+}
+
+int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
+    if (worker < 0 || worker >= f->workers)
+        return RF_EINVAL;
+    const rf_ctx *x = &f->worker[worker]->ctx;
+    const rf_net_counters *n = &x->net->counters;
+    memset(out, 0, sizeof *out);
+    out->turns = rf_read(&x->turns);
+    out->received = rf_read(&x->received);
+    out->received_bytes = rf_read(&x->received_bytes);
+    out->sent = rf_read(&n->sent);
+    out->sent_bytes = rf_read(&n->sent_bytes);
+    out->send_calls = rf_read(&n->send_calls);
+    out->receive_calls = rf_read(&n->receive_calls);
+    out->wakeups = rf_read(&x->wakeups);
+    out->punts = rf_read(&x->punts);
+    out->mailboxed = rf_read(&x->mailboxed);
+    out->kernel_drops = rf_read(&n->kernel_drops);
+    out->delay_ns_sum = rf_read(&x->delay_sum);
+    out->delay_count = rf_read(&x->delay_count);
+    for (int i = 0; i < RF_DROP_COUNT && i < 64; i++)
+        out->drops[i] = rf_read(&x->drops[i]);
+    out->drops[RF_DROP_send_nobufs] += rf_read(&n->nobufs);
+    out->drops[RF_DROP_send_too_big] += rf_read(&n->too_big);
+    out->drops[RF_DROP_send_unreachable] += rf_read(&n->unreachable);
+    out->peers = f->load[worker];
+    out->receive_buffer = x->net->receive_buffer;
+    return RF_OK;
+}
