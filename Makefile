@@ -107,8 +107,8 @@ soak: $(TEST_DEPS) ## long runs
 fuzz: $(TEST_DEPS) ## every parser for SECONDS=60 each
 	$(MAKE) -C tests/fuzz run SECONDS=$(or $(SECONDS),60)
 
-bench: $(TEST_DEPS) ## the fan-out benchmark (ARGS="fanout --viewers 1000 …")
-	$(PY) -m benchmarks $(or $(ARGS),fanout --viewers 500 --bitrate 2.5M --seconds 10 --json)
+bench: $(TEST_DEPS) ## the short set of benchmarks (ARGS="fanout --viewers 1000 …")
+	$(PY) -m benchmarks $(or $(ARGS),short)
 
 # ---- linters --------------------------------------------------------------------------------
 

@@ -52,9 +52,15 @@ def _parser() -> argparse.ArgumentParser:
             metavar="OPTION",
             help="passed on to `rtcfwd serve`, e.g. --server-option=--egress=sendmmsg",
         )
+        sub.add_argument(
+            "--perf", metavar="FILE", help="`perf record` of the server during the window"
+        )
         return sub
 
     command("fanout", "cost, loss and delay with N viewers", 500, 10)
+    most = command("findmax", "most viewers without loss and with p99 under 50 ms", 500, 5)
+    most.add_argument("--grow", type=float, default=1.25, help="from step to step")
+    most.add_argument("--limit", type=int, default=6000, help="viewers to stop at")
     command("latency", "delay of an idle server, 1 and 100 viewers", None, 10)
     command("joins", "join storm", 500, 0)
     floor = commands.add_parser("floor", help="the bare sender and the cipher alone")
@@ -78,6 +84,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
         at_once=arguments.at_once,
         segmentation=arguments.segmentation,
         server_options=arguments.server_option,
+        perf=arguments.perf,
     )
 
 
@@ -90,6 +97,10 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         from . import fanout
 
         return fanout.run(_settings(arguments), _say)
+    if arguments.command == "findmax":
+        from . import findmax
+
+        return findmax.run(_settings(arguments), _say, arguments.grow, arguments.limit)
     if arguments.command == "latency":
         from . import latency
 

@@ -8,13 +8,14 @@ moves at either end of the window, *expected = published x viewers* is exact, an
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import results
-from .netlab import PROBE, SERVER, SINK, Lab
+from . import floor, results
+from .netlab import Lab, LabUnavailable, Loopback
 from .peer import PROFILE_NAMES
 from .publisher import Publisher
 from .rpc import Remote
@@ -38,6 +39,7 @@ class Settings:
     server_cpu: int = 0
     load_cpu: int = 1
     server_options: list[str] = field(default_factory=list)
+    perf: str | None = None  # file for `perf record` of the server during the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ class Bench:
 
     def __init__(self, settings: Settings, say: Say) -> None:
         self.settings, self.say = settings, say
-        self.lab = Lab(settings.segmentation)
+        self.lab: Lab | Loopback
+        try:
+            self.lab = Lab(settings.segmentation)
+        except LabUnavailable as error:
+            say(f"on loopback, because: {error}")
+            self.lab = Loopback()
         self._closers: list[Callable[[], None]] = [self.lab.close]
         # 4 threads of pylibsrtp's OpenSSL or asyncio do not help: one core is all there is
         os.sched_setaffinity(0, {settings.load_cpu})
@@ -71,14 +78,14 @@ class Bench:
     def _start(self) -> None:
         s = self.settings
         self.server = Server(
-            SERVER, self.lab.server_namespace, s.server_cpu, list(s.server_options)
+            self.lab.server, self.lab.server_namespace, s.server_cpu, list(s.server_options)
         )
         self._closers.append(self.server.close)
         self.publisher = Remote(
             Publisher,
             s.load_cpu,
             url=f"{self.server.url}/whip/{STREAM}",
-            address=PROBE,
+            address=self.lab.probe_address,
             bitrate=s.bitrate,
             audio=s.audio,
         )
@@ -89,18 +96,21 @@ class Bench:
             Viewers,
             s.load_cpu,
             url=f"{self.server.url}/whep/{STREAM}",
-            sink=SINK,
-            probe=PROBE,
+            sink=self.lab.sink_address,
+            probe=self.lab.probe_address,
+            deaf=self.lab.sink is None,
         )
         self._closers.append(self.viewers.close)
         time.sleep(0.5)
         self.rss_before = self.server.usage().rss
         self.say(f"server pid {self.server.pid}, joining {s.viewers} viewers")
 
-    def join(self, viewers: int) -> dict[str, Any]:
+    def join(self, viewers: int, samples: int | None = None) -> dict[str, Any]:
+        """``viewers`` more, of which ``samples`` are sampled (default: as the settings say)."""
+        samples = self.settings.samples if samples is None else samples
         before = self.server.usage()
         joined: dict[str, Any] = self.viewers.call(
-            "join", viewers, self.settings.samples, self.settings.at_once, timeout=600.0
+            "join", viewers, samples, self.settings.at_once, timeout=600.0
         )
         joined["server_cpu_ns"] = self.server.usage().cpu_ns - before.cpu_ns
         self.ports = self.viewers.call("ports")
@@ -111,16 +121,23 @@ class Bench:
     def snapshot(self) -> _Snapshot:
         published = self.publisher.call("pause")
         time.sleep(_SETTLE)
-        counts = [self.lab.sink.rtp(port) for port in self.ports]
+        packets = runs = rtcp = 0
+        sink = self.lab.sink
+        if sink is None:
+            packets = runs = self.viewers.call("counted")
+        else:
+            counts = [sink.rtp(port) for port in self.ports]
+            packets, runs = sum(c.packets for c in counts), sum(c.runs for c in counts)
+            rtcp = sum(sink.rtcp(port).packets for port in self.ports)
         return _Snapshot(
             time.monotonic(),
             self.server.usage(),
             core_busy_ns(self.settings.server_cpu),
             core_busy_ns(self.settings.load_cpu),
             worker_totals(self.server.api("server")),
-            sum(c.packets for c in counts),
-            sum(c.runs for c in counts),
-            sum(self.lab.sink.rtcp(port).packets for port in self.ports),
+            packets,
+            runs,
+            rtcp,
             published,
         )
 
@@ -130,13 +147,48 @@ class Bench:
         first = len(self.publisher.call("log")[1])
         checks = self.viewers.call("begin")
         self.publisher.call("begin")
-        time.sleep(seconds)
+        self._record(seconds)
         after = self.snapshot()
         stamps, packets, feedback, late = self.publisher.call("log")
         self.say("decrypting the sampled viewers' packets")
         sampled = self.viewers.call("finish", self.settings.bitrate, packets, stamps, first)
         sampled["checks_sent"] -= checks
         return _figures(before, after, len(self.ports), sampled, feedback, late)
+
+    def _record(self, seconds: float) -> None:
+        """Let the window pass, under perf if asked."""
+        perf = self.settings.perf
+        if perf is None:
+            time.sleep(seconds)
+            return
+        command = ["perf", "record", "-q", "-F", "1999", "-g", "-o", perf]
+        command += ["-p", str(self.server.pid), "--", "sleep", str(seconds)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def floor(self, profile: str, viewers: int) -> float | None:
+        """ns a packet of the bare sender, here and now: the same sizes, destinations, cipher and
+        sink, frames as one run and audio alone; the best of three."""
+        if isinstance(self.lab, Loopback):
+            return None
+        try:
+            library = floor.build()
+        except floor.NoCompiler as error:
+            self.say(str(error))
+            return None
+        self.server.close()  # the core is the floor's
+        rows = [
+            floor.floor_row(
+                library,
+                self.lab,
+                mode="gso",
+                crypto=profile if profile in floor.PROFILES else "AEAD_AES_128_GCM",
+                bitrate=self.settings.bitrate,
+                destinations=viewers,
+                cpu=self.settings.server_cpu,
+            )
+            for _ in range(3)
+        ]
+        return min(float(row["ns_per_packet"]) for row in rows)
 
     def close(self) -> None:
         while self._closers:
@@ -242,9 +294,12 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         figures = bench.window(settings.seconds)
         rss = bench.server.usage().rss
         about = bench.server.api("server")
+        profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
+        say("measuring the floor")
+        bare = bench.floor(profiles[0], joined["joined"])
     finally:
         bench.close()
-    profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
+    spent = figures["server_cpu_ns_per_packet"]
     result.update(
         {
             "viewers": joined["joined"],
@@ -254,11 +309,13 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "engine": about.get("engine"),
             "profile": "+".join(profiles),
             "egress": about.get("egress", "gso" if about.get("gso") else "sendmmsg"),
-            "segmentation": settings.segmentation,
+            "segmentation": bench.lab.segmentation,
             "joins_per_second": round(joined["joined"] / joined["seconds"], 1),
             "join_failures": joined["failures"][:5],
             "server_rss_bytes": rss,
             "rss_bytes_per_viewer": round((rss - bench.rss_before) / joined["joined"]),
+            "floor_ns_per_packet": bare,
+            "ratio_to_floor": round(spent / bare, 2) if bare and spent else None,
             **figures,
         }
     )

@@ -33,7 +33,7 @@ def run(counts: list[int], settings: Settings, say: Say) -> dict[str, Any]:
         rows.append(
             {
                 "viewers": joined["joined"],
-                "segmentation": settings.segmentation,
+                "segmentation": bench.lab.segmentation,
                 "single_p50_us": delays["audio"]["p50"],
                 "single_p99_us": delays["audio"]["p99"],
                 "frame_end_p50_us": delays["frame_end"]["p50"],

@@ -23,6 +23,7 @@ from rtcfwd.dtls import DtlsTransport
 from rtcfwd.certs import Certificate
 
 from .media import AUDIO_PT, VIDEO_PT
+from .netlab import drop_media
 
 _H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42c01f"
 _PROFILES = {
@@ -160,6 +161,7 @@ class Peer:
     publish: bool = False
     ssrcs: tuple[int, int] = (0, 0)
     stun_interval: float = 0.3
+    deaf: bool = False  # media is dropped and counted at the socket (netlab.drop_media)
     sock: socket.socket = field(init=False)
     session_url: str = field(init=False, default="")
     profile: int = field(init=False, default=0)
@@ -200,6 +202,8 @@ class Peer:
         if not candidates:
             raise JoinFailed("the answer has no IPv4 UDP candidate")
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        if self.deaf:
+            drop_media(self.sock)
         self.sock.bind((self.address, 0))
         self.sock.connect(candidates[0])
         # the transport gets a duplicate: closing it leaves the socket to its later reader

@@ -23,6 +23,8 @@ from .netlab import enter_namespace
 
 _READY = re.compile(r"rtcfwd: ready (http://\S+) udp:(\d+)")
 
+COMMAND = [sys.executable, "-m", "rtcfwd", "serve"]
+
 
 class ServerFailed(RuntimeError):
     """The server did not come up or died; the text has the end of its log."""
@@ -67,7 +69,8 @@ class Server:
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
         command = [
-            *(sys.executable, "-m", "rtcfwd", "serve", "--host", address),
+            *COMMAND,
+            *("--host", address),
             *("--port", "0", "--udp-port", "0", "--workers", "1", "--log-level", "warning"),
             *(extra or []),
         ]

@@ -26,6 +26,7 @@ from pylibsrtp import Error as SrtpError
 from rtcfwd.certs import Certificate
 
 from .media import AUDIO_PT, Media
+from .netlab import dropped
 from .peer import Peer
 from .rpc import Worker
 
@@ -45,8 +46,10 @@ def sample_positions(viewers: int, samples: int) -> set[int]:
 class Viewers(Worker):
     """Methods are called over :class:`benchmarks.rpc.Remote`."""
 
-    def __init__(self, url: str, sink: str, probe: str, stun_interval: float = 2.5) -> None:
-        self.url, self.sink, self.probe = url, sink, probe
+    def __init__(
+        self, url: str, sink: str, probe: str, deaf: bool = False, stun_interval: float = 2.5
+    ) -> None:
+        self.url, self.sink, self.probe, self.deaf = url, sink, probe, deaf
         self.stun_interval = stun_interval
         self.peers: list[Peer] = []
         self.sampled: list[Peer] = []
@@ -70,15 +73,17 @@ class Viewers(Worker):
 
         async def one(number: int, http: aiohttp.ClientSession, gate: asyncio.Semaphore) -> None:
             async with gate:
-                address = self.probe if number in chosen else self.sink
-                peer = Peer(self.url, address, certificate)
+                sampled = number in chosen
+                address = self.probe if sampled else self.sink
+                deaf = self.deaf and not sampled
+                peer = Peer(self.url, address, certificate, deaf=deaf)
                 try:
                     await peer.join(http)
                 except Exception as error:
                     failures.append(f"{type(error).__name__}: {error}")
                     return
                 self.peers.append(peer)
-                if number in chosen:
+                if sampled:
                     self._sample(peer)
 
         async def run() -> None:
@@ -102,8 +107,15 @@ class Viewers(Worker):
 
     def ports(self) -> list[int]:
         """Ports of the sunk viewers: where the kernel counts."""
-        sampled = {id(p) for p in self.sampled}
-        return [p.sock.getsockname()[1] for p in self.peers if id(p) not in sampled]
+        return [p.sock.getsockname()[1] for p in self._sunk()]
+
+    def counted(self) -> int:
+        """Media that arrived at the sunk viewers, where their sockets count it (``deaf``)."""
+        return sum(dropped(p.sock) for p in self._sunk())
+
+    def _sunk(self) -> list[Peer]:
+        sampled = set(self.sampled)
+        return [p for p in self.peers if p not in sampled]
 
     # ---- sampled viewers ----
 
