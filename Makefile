@@ -8,7 +8,7 @@ ARGS   ?=
 
 # What Debian must bring: to build, and beyond that to run every test.
 APT_BUILD := build-essential python3-dev python3-venv
-APT_TEST  := chromium clang clang-format llvm libclang-rt-14-dev iproute2 \
+APT_TEST  := chromium firefox-esr clang clang-format llvm libclang-rt-14-dev iproute2 \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav \
   python3-gi python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gir1.2-nice-0.1
