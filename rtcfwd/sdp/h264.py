@@ -13,7 +13,7 @@ from typing import Final
 
 
 class Profile(enum.IntEnum):
-    """Sub-profiles, in order of what they may contain (loosely; ``fits`` is exact)."""
+    """Sub-profiles; the numbers are only names."""
 
     CONSTRAINED_BASELINE = 0
     BASELINE = 1
@@ -69,13 +69,34 @@ _TAKEN_BY: Final = {
         Profile.HIGH,
         Profile.EXTENDED,
     ),
-    Profile.BASELINE: (Profile.EXTENDED,),
+    # By the letter Extended alone takes Baseline; but nobody sends what Constrained leaves out
+    # (slice groups, redundant slices), and FFmpeg says Baseline where it means Constrained.
+    Profile.BASELINE: (
+        Profile.CONSTRAINED_BASELINE,
+        Profile.MAIN,
+        Profile.CONSTRAINED_HIGH,
+        Profile.HIGH,
+        Profile.EXTENDED,
+    ),
     Profile.MAIN: (Profile.HIGH,),
     Profile.CONSTRAINED_HIGH: (Profile.HIGH,),
-    Profile.HIGH: (Profile.HIGH_10, Profile.HIGH_422, Profile.HIGH_444),
-    Profile.HIGH_10: (Profile.HIGH_422, Profile.HIGH_444),
-    Profile.HIGH_422: (Profile.HIGH_444,),
 }
+
+# When none of those is offered. High's decoders first; then Constrained Baseline, under which
+# Chromium is known to decode everything it can, before names that are hardly ever used.
+_GUESSES: Final = (
+    Profile.HIGH,
+    Profile.CONSTRAINED_HIGH,
+    Profile.CONSTRAINED_BASELINE,
+    Profile.MAIN,
+    Profile.BASELINE,
+    Profile.EXTENDED,
+    Profile.HIGH_10,
+    Profile.HIGH_422,
+    Profile.HIGH_444,
+    Profile.INTRA,
+)
+_GUESS: Final = 100
 
 _HEX = re.compile(r"[0-9a-f]{6,7}")
 
@@ -100,14 +121,13 @@ def profile_of(profile_level_id: str | None) -> Profile:
 
 def fit(stream: Profile, decoder: Profile) -> int:
     """How well a decoder of one profile takes a stream of another: 0 for the same profile, then
-    1, 2, … for decoders that must take it, nearest first; 100 and more for a guess, where the
-    more capable decoder comes first."""
+    1, 2, … for decoders that take it, nearest first; 100 and more for a guess."""
     if stream == decoder:
         return 0
     taken_by = _TAKEN_BY.get(stream, ())
     if decoder in taken_by:
         return 1 + taken_by.index(decoder)
-    return 100 + (Profile.INTRA - decoder)
+    return _GUESS + _GUESSES.index(decoder)
 
 
 def sps_profile(sps: bytes) -> str:

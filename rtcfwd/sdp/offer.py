@@ -107,6 +107,8 @@ def _media_line(value: str, index: int) -> _Block:
         raise malformed(f"The port of m-line {index} must be a number from 0 to 65535.")
     if not lines.is_token(words[0]) or not all(map(lines.is_token, words[2].split("/"))):
         raise malformed(f"The media or protocol of m-line {index} is not a token.")
+    if not all(map(lines.is_token, words[3:])):
+        raise malformed(f"A format of m-line {index} is not a token.")
     if len(words) - 3 > lines.MAX_PAYLOAD_TYPES:
         raise refused(f"m-line {index} has more than {lines.MAX_PAYLOAD_TYPES} formats.")
     return _Block(media=words[0].lower(), port=port, proto=words[2], formats=tuple(words[3:]))
@@ -158,7 +160,7 @@ def _payload_types(index: int, block: _Block) -> tuple[PayloadType, ...]:
         parts = rtpmap.split("/")
         clock_rate = lines.number(parts[1].strip(), 0x7FFFFFFF) if len(parts) > 1 else None
         channels = lines.number(parts[2].strip(), 255) if len(parts) > 2 else 1
-        fmtp = ";".join(fmtps.get(word, ()))
+        fmtp = _ascii_parameters(";".join(fmtps.get(word, ())))
         if not lines.is_token(parts[0]) or not clock_rate or not channels or len(parts) > 3:
             continue
         if len(fmtp) > lines.MAX_FMTP:
@@ -179,6 +181,11 @@ def _payload_types(index: int, block: _Block) -> tuple[PayloadType, ...]:
             ),
         )
     return tuple(found.values())
+
+
+def _ascii_parameters(fmtp: str) -> str:
+    """Without the parameters that are not ASCII, which no format defines."""
+    return fmtp if fmtp.isascii() else ";".join(p for p in fmtp.split(";") if p.isascii())
 
 
 def _by_format(values: Iterable[str]) -> dict[str, list[str]]:
