@@ -59,6 +59,7 @@ class FileTrack(MediaStreamTrack):  # type: ignore[misc, unused-ignore]
         self.kind = kind
         self.frames = 0
         self.size: tuple[int, int] | None = None
+        self.error: Exception | None = None  # why it ended before the end of the file
         self._items = items
         self._pace = pace
 
@@ -66,7 +67,10 @@ class FileTrack(MediaStreamTrack):  # type: ignore[misc, unused-ignore]
         if self.readyState != "live":
             raise MediaStreamError
         loop = asyncio.get_running_loop()
-        item = await loop.run_in_executor(None, next, self._items, None)
+        try:
+            item = await loop.run_in_executor(None, next, self._items, None)
+        except Exception as error:  # a damaged file: whatever the demuxer or decoder says
+            self.error, item = error, None
         if item is None:
             self.stop()
             raise MediaStreamError
@@ -146,6 +150,7 @@ class Source:
     def _packets(self, kind: str) -> Iterator[Item]:
         for container, base in self._rounds():
             stream = container.streams.video[0] if kind == "video" else container.streams.audio[0]
+            ticks = stream.time_base or fractions.Fraction(1, 1)  # always set once opened
             to_annexb = (
                 BitStreamFilterContext("h264_mp4toannexb", stream)
                 if stream.codec_context.name == "h264"
@@ -154,9 +159,8 @@ class Source:
             for packet in container.demux(stream):
                 if not packet.size or packet.pts is None:
                     continue
+                seconds = float(packet.pts * ticks) + base  # the filter empties the packet
                 for out in to_annexb.filter(packet) if to_annexb else [packet]:
-                    assert packet.time_base is not None
-                    seconds = float(packet.pts * packet.time_base) + base
                     out.pts, out.time_base = _ticks(kind, seconds)
                     if kind == "video" and self.video is not None:
                         codec = stream.codec_context

@@ -122,6 +122,10 @@ async def _publish(args: argparse.Namespace) -> int:
                 track.stop()
     if args.stats:
         print(json.dumps({"url": args.url, **figures}), flush=True)
+    for track, _ in tracks:
+        if isinstance(track, FileTrack) and track.error is not None:
+            error = track.error
+            raise ClientError(f"{args.file} cannot be read: {error or type(error).__name__}")
     if figures["ended"] not in ("time", "source"):
         raise ClientError(f"publishing ended after {figures['seconds']:.1f} s: {figures['ended']}")
     return 0

@@ -169,7 +169,8 @@ class _Muxed:
         if kind not in self._streams:
             return  # came after the header; it was absent for three seconds
         stream = self._streams[kind]
-        assert frame.pts is not None and frame.time_base is not None
+        assert frame.pts is not None
+        assert frame.time_base is not None
         shift = round(self._delay[kind] / float(frame.time_base))
         pts, time_base = frame.pts - self._origin[kind] + shift, frame.time_base
         if isinstance(frame, VideoFrame):

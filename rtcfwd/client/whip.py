@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from types import TracebackType
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
@@ -97,7 +98,8 @@ class Session:
                 return body
         except aiohttp.ClientConnectorError as error:
             parts = urlsplit(self.url)
-            reason = error.os_error.strerror or str(error.os_error)
+            number = error.os_error.errno
+            reason = os.strerror(number) if number and number > 0 else str(error.os_error)
             raise ClientError(f"no server answers at {parts.netloc}: {reason.lower()}") from None
         except TimeoutError:
             raise ClientError(f"{self.url} did not answer within {TIMEOUT:g} s") from None
