@@ -240,11 +240,11 @@ def _ssrcs(block: _Block) -> tuple[tuple[int, int], ...]:
 
 
 def _stream_ids(block: _Block) -> frozenset[str]:
-    values = block.all("msid")
+    values = list(block.all("msid"))
     for value in block.all("ssrc"):
         _, _, attribute = value.partition(" ")
         if attribute.startswith("msid:"):
-            values = [*values, attribute[5:]]
+            values.append(attribute[5:])
     found = {words[0] for words in (value.split() for value in values) if words}
     return frozenset(found - {"-"})
 
