@@ -1,0 +1,261 @@
+"""The composition root: makes the parts of a server and joins them.
+
+    Config ─▶ Forwarder (threads, UDP) ─ events ─▶ EventBridge ─▶ Dispatcher ─▶ Registry ◀─ HTTP
+                        ▲──────────── calls ───────────────────────┘    │
+                                                       one loop timer ◀─┘
+
+Closing order: HTTP stops listening; sessions send close_notify and BYE; the data plane lets go of
+all peers (or a second passes); the bridge; the threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import web
+
+from rtcfwd import ice
+from rtcfwd.certs import Certificate
+from rtcfwd.config import Config
+from rtcfwd.forwarder.api import Event, Forwarder, ForwarderError
+from rtcfwd.forwarder.bridge import EventBridge
+from rtcfwd.forwarder.debug import LoggingForwarder
+from rtcfwd.http import routes
+from rtcfwd.http.api import Api
+from rtcfwd.http.pages import Pages
+from rtcfwd.metrics import Metrics
+from rtcfwd.session.dispatch import Dispatcher
+from rtcfwd.session.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+_CLOSING_S = 1.0
+_MAX_CANDIDATES = 8
+
+
+class StartError(Exception):
+    """The server cannot start; one line that says what to change."""
+
+
+class Server:
+    """One server in this process. ``make_forwarder``: for tests, a data plane of their own."""
+
+    def __init__(
+        self, config: Config, *, make_forwarder: Callable[[Config], Forwarder] | None = None
+    ) -> None:
+        self.config = config
+        self.http_port = 0
+        self.udp_port = 0
+        self.host = "127.0.0.1"  # where the HTTP port can be reached from this machine
+        self.internal_errors: list[BaseException] = []  # the first few, for tests
+        self.forwarder: Forwarder
+        self.registry: Registry
+        self._make_forwarder = make_forwarder or compiled_forwarder
+        self._bridge: EventBridge | None = None
+        self._runner: web.AppRunner | None = None
+        self._lock: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._metrics: Metrics | None = None
+        self._started = False
+        self._released: asyncio.Event | None = None  # while stopping: set when all is let go
+
+    async def start(self) -> None:
+        """Bind, start the threads, listen. Raises :class:`StartError`; then nothing is left."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        loop = asyncio.get_running_loop()
+        listener = listen(config.host, config.port)
+        try:
+            self._lock = _lock_udp_port(config.udp_port)
+            self.forwarder = self._make_forwarder(config)
+            self._started = True
+        except BaseException:
+            listener.close()
+            raise
+        self.udp_port = self.forwarder.port
+        self.http_port = listener.getsockname()[1]
+        self.host = _reachable(config.host)
+        addresses = announced_addresses(config)
+        self.registry = Registry(
+            forwarder=self.forwarder,
+            config=config,
+            certificate=Certificate.generate(),
+            candidates=ice.host_candidates(addresses, self.udp_port),
+            clock=loop.time,
+            arm=self._arm,
+        )
+        self._metrics = Metrics(self.registry)
+        self._dispatch = Dispatcher(self.registry)
+        self._bridge = EventBridge(self.forwarder, self._handle, self._failed)
+        self._bridge.start(loop)
+        self.forwarder.start()
+        api = Api(self.registry, addresses, self.udp_port)
+        pages = await asyncio.to_thread(Pages)  # reads files
+        app = routes.build(self.registry, api, self._metrics.text, pages, self._failed)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        logger.info(
+            "SRTP engine %s, GSO %s, %d workers, UDP port %d, addresses %s",
+            self.forwarder.engine,
+            "on" if self.forwarder.gso else "off",
+            self.forwarder.workers,
+            self.udp_port,
+            " ".join(addresses),
+        )
+
+    async def stop(self) -> None:
+        """Stop in the closing order above; idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        if self._started and self._bridge is not None:
+            self.registry.close_all()
+            await self._let_go()
+            self._bridge.stop()
+            self._bridge = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._started:
+            self._started = False
+            self.forwarder.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    async def _let_go(self) -> None:
+        """Wait for the PeerGone and StreamGone events that follow a close_all()."""
+        if self.registry.empty:
+            return
+        self._released = asyncio.Event()
+        try:
+            async with asyncio.timeout(_CLOSING_S):
+                await self._released.wait()
+        except TimeoutError:
+            logger.warning("%d peers were not let go in time", len(self.registry.by_peer))
+
+    # ---- glue ----
+
+    def _handle(self, event: Event) -> None:
+        self._dispatch(event)
+        if self._released is not None and self.registry.empty:
+            self._released.set()
+
+    def _arm(self, when: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if when is not None:
+            self._timer = asyncio.get_running_loop().call_at(when, self._run_timers)
+
+    def _run_timers(self) -> None:
+        self._timer = None
+        try:
+            self.registry.run_timers()
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        """Something that nobody foresaw: logged with its traceback, counted, survived."""
+        logger.error("unexpected: %r", error, exc_info=error)
+        if self._metrics is not None:
+            self._metrics.internal_errors += 1
+        if len(self.internal_errors) < 10:
+            self.internal_errors.append(error)
+
+
+def compiled_forwarder(config: Config) -> Forwarder:
+    """The data plane in C, not yet started. Raises :class:`StartError`."""
+    try:
+        from rtcfwd.forwarder._forwarder import CompiledForwarder
+    except ImportError as error:
+        raise StartError(
+            f"the compiled data plane is missing ({error}); build it: pip install ."
+        ) from None
+    try:
+        forwarder = CompiledForwarder(
+            host=config.host,
+            port=config.udp_port,
+            workers=config.workers or len(os.sched_getaffinity(0)),
+            max_streams=config.max_streams,
+            max_peers=config.max_viewers + 4 * config.max_streams,
+            start_pace_bps=config.start_pace,
+            remb_bps=config.remb,
+            egress=config.egress,
+        )
+    except (ForwarderError, OSError, ValueError) as error:
+        raise StartError(
+            f"UDP {config.host} port {config.udp_port}: {error}; choose another --udp-port"
+        ) from None
+    if logging.getLogger("rtcfwd.forwarder.debug").isEnabledFor(logging.DEBUG):
+        return cast(Forwarder, LoggingForwarder(forwarder))
+    return forwarder
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; ``::`` takes both families, or IPv4 alone where there is no IPv6.
+    Raises :class:`StartError`."""
+    try:
+        if host == "::":
+            try:
+                return socket.create_server(
+                    ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024
+                )
+            except OSError as error:
+                if error.errno not in _NO_IPV6:
+                    raise
+                host = "0.0.0.0"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StartError(f"HTTP {host} port {port}: {reason}; choose another --port") from None
+
+
+_NO_IPV6 = (97, 99)  # EAFNOSUPPORT, EADDRNOTAVAIL
+
+
+def _lock_udp_port(port: int) -> socket.socket | None:
+    """Keeps a second server from joining the group of sockets on the port (SO_REUSEPORT would
+    let it, and take half of the traffic). An abstract Unix socket: gone with the process."""
+    if port == 0:
+        return None
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lock.bind(f"\0rtcfwd-udp-{port}")
+    except OSError:
+        lock.close()
+        raise StartError(
+            f"another rtcfwd serves UDP port {port}; stop it or choose another --udp-port"
+        ) from None
+    return lock
+
+
+def announced_addresses(config: Config) -> list[str]:
+    """The addresses for the answers, most reachable first: --announce, else what the sockets are
+    bound to. On a wildcard, 127.0.0.1 stands last for clients on this machine."""
+    if config.announce:
+        return list(config.announce)
+    if config.host not in ("::", "0.0.0.0"):
+        return [config.host]
+    found = [a for a in ice.local_addresses() if config.host == "::" or ":" not in a]
+    found = [a for a in found if a not in ("127.0.0.1", "::1")][: _MAX_CANDIDATES - 1]
+    return [*found, "127.0.0.1"]
+
+
+def _reachable(host: str) -> str:
+    if host in ("::", "0.0.0.0"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,120 @@
+"""The ``rtcfwd`` command: serve, publish, play, doctor.
+
+The clients need more packages than the server (aiortc, PyAV), so they are imported when asked for.
+Exit status: 0 done, 1 failed, 2 wrong usage or settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from rtcfwd import __version__, config, logs
+
+_CLIENTS = {
+    "publish": "publish a test pattern or a file over WHIP",
+    "play": "watch a stream over WHEP, record it, show its figures",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="rtcfwd", description="Forwards one WHIP publication to many WHEP viewers."
+    )
+    parser.add_argument("--version", action="version", version=f"rtcfwd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        epilog="Each option is also an environment variable (RTCFWD_PORT=…) and a key of the "
+        "TOML file (port = …); the command line wins, then the environment, then the file.",
+    )
+    config.add_arguments(serve)
+    config.add_arguments(commands.add_parser("doctor", help="tell what this machine offers"))
+    for name, text in _CLIENTS.items():
+        client = commands.add_parser(name, help=text)
+        if arguments[:1] == [name]:
+            try:
+                importlib.import_module(f"rtcfwd.client.{name}").add_arguments(client)
+            except ImportError as error:
+                return _fail(f"{name} is not installed completely: {error}", 1)
+    parsed = parser.parse_args(arguments)
+    if parsed.command in _CLIENTS:
+        return int(importlib.import_module(f"rtcfwd.client.{parsed.command}").run(parsed))
+    try:
+        settings = config.load(vars(parsed))
+    except config.ConfigError as error:
+        return _fail(str(error), 2)
+    logs.configure(settings.log_level)
+    return _doctor(settings) if parsed.command == "doctor" else _serve(settings)
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"rtcfwd: {text}", file=sys.stderr)
+    return status
+
+
+def _serve(settings: config.Config) -> int:
+    from rtcfwd.app import StartError
+
+    try:
+        asyncio.run(_run(settings))
+    except StartError as error:
+        return _fail(str(error), 1)
+    return 0
+
+
+async def _run(settings: config.Config) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    from rtcfwd.app import Server
+
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    server = Server(settings)
+    await server.start()
+    try:
+        base = f"http://{server.host}:{server.http_port}"
+        print(f"rtcfwd: ready {base}/ udp:{server.udp_port}")
+        print(f"  page      {base}/")
+        print(f"  publish   {base}/whip/demo   (WHIP)")
+        print(f"  watch     {base}/whep/demo   (WHEP)", flush=True)
+        await ended.wait()
+        logging.getLogger(__name__).info("stopping")
+    finally:
+        await server.stop()
+
+
+def _doctor(settings: config.Config) -> int:
+    """What a server with these settings would have to work with."""
+    from rtcfwd.app import StartError, announced_addresses, compiled_forwarder
+
+    print(f"rtcfwd {__version__}, Python {sys.version.split()[0]}")
+    print(f"cores: {len(os.sched_getaffinity(0))}")
+    try:
+        forwarder = compiled_forwarder(settings)
+    except StartError as error:
+        return _fail(str(error), 1)
+    print(f"SRTP engine: {forwarder.engine}")
+    print(f"UDP segmentation offload: {'yes' if forwarder.gso else 'no'}")
+    print(f"workers: {forwarder.workers}")
+    forwarder.close()
+    print(f"addresses in answers: {' '.join(announced_addresses(settings))}")
+    for name, wanted in (("rmem_max", 4 << 20), ("wmem_max", 4 << 20)):
+        try:
+            with open(f"/proc/sys/net/core/{name}", encoding="ascii") as file:
+                value = int(file.read())
+        except (OSError, ValueError):
+            continue
+        hint = "" if value >= wanted else f"  (better {wanted}: sysctl -w net.core.{name}={wanted})"
+        print(f"net.core.{name}: {value}{hint}")
+    return 0

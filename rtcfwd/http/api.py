@@ -1,0 +1,183 @@
+"""The admin API (JSON, read only):
+
+    GET /api/v1/streams          {"streams": [{name, state, viewers, tracks: [{kind, codec, …}]}]}
+    GET /api/v1/streams/{name}   the same for one stream, with its sessions and their figures
+    GET /api/v1/server           version, engine, workers and their counters, memory
+
+Bitrates are bits a second over the time since the figure was last asked for (at least 1 s).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from rtcfwd import __version__
+from rtcfwd.forwarder.api import ForwarderError, Kind, StreamHandle
+from rtcfwd.session.ids import is_stream_name
+from rtcfwd.session.registry import Registry
+from rtcfwd.session.session import Session
+from rtcfwd.session.states import SessionState
+from rtcfwd.session.stream import Stream
+
+from .problems import Problem
+
+_INTERVAL = 1.0
+
+
+class Rates:
+    """Bits a second from byte counters that are looked at now and then."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[StreamHandle, Kind], tuple[float, int, int]] = {}
+
+    def rate(self, key: tuple[StreamHandle, Kind], since: float, now: float, octets: int) -> int:
+        """``since``: when the counter was 0."""
+        when, before, rate = self._seen.get(key, (since, 0, 0))
+        if octets < before:
+            when, before = since, 0
+        if now - when >= _INTERVAL:
+            rate = round((octets - before) * 8 / (now - when))
+            self._seen[key] = (now, octets, rate)
+        return rate
+
+    def forget(self, alive: dict[StreamHandle, Stream]) -> None:
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] in alive}
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where /proc does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Api:
+    """Handlers of /api/v1."""
+
+    def __init__(self, registry: Registry, addresses: list[str], udp_port: int) -> None:
+        self._registry = registry
+        self._rates = Rates()
+        self._started = registry.clock()
+        self._addresses = addresses
+        self._udp_port = udp_port
+
+    async def streams(self, request: web.Request) -> web.Response:
+        registry = self._registry
+        self._rates.forget(registry.by_handle)
+        listed = [self._show(registry.streams[name]) for name in sorted(registry.streams)]
+        return _json({"streams": listed})
+
+    async def stream(self, request: web.Request) -> web.Response:
+        name = request.match_info["stream"]
+        stream = self._registry.streams.get(name) if is_stream_name(name) else None
+        if stream is None:
+            raise Problem(404, "No such stream", "GET /api/v1/streams lists those there are.")
+        sessions = [self._show_session(s) for s in stream.peers.values()]
+        return _json({**self._show(stream), "sessions": sessions})
+
+    async def server(self, request: web.Request) -> web.Response:
+        registry = self._registry
+        forwarder = registry.forwarder
+        return _json(
+            {
+                "version": __version__,
+                "uptime": round(registry.clock() - self._started, 1),
+                "time": time.time(),
+                "engine": forwarder.engine,
+                "gso": forwarder.gso,
+                "workers": forwarder.workers,
+                "udp_port": self._udp_port,
+                "addresses": self._addresses,
+                "worker_stats": forwarder.worker_stats(),
+                "memory": await asyncio.to_thread(resident_bytes),
+                "streams": len(registry.streams),
+                "sessions": len(registry.sessions),
+                "peers": len(registry.by_peer),
+            }
+        )
+
+    def _show(self, stream: Stream) -> dict[str, Any]:
+        now = self._registry.clock()
+        try:
+            stats = self._registry.forwarder.stream_stats(stream.handle)
+        except ForwarderError:
+            stats = {}
+        tracks = []
+        for kind, index in sorted(stream.live.items(), reverse=True):  # video first
+            form = stream.formats[kind][index]
+            figures = _of_kind(stats, kind)
+            octets = figures.get("bytes", 0)
+            tracks.append(
+                {
+                    **figures,
+                    "kind": kind.name.lower(),
+                    "codec": form.codec,
+                    "clock_rate": form.clock_rate,
+                    "channels": form.channels,
+                    "fmtp": dict(form.parameters),
+                    "bitrate": self._rates.rate(
+                        (stream.handle, kind), stream.opened_at, now, octets
+                    ),
+                }
+            )
+        return {
+            "name": stream.name,
+            "state": stream.state.value,
+            "tracks": tracks,
+            "viewers": len(stream.viewers),
+            "published": stream.publisher is not None,
+            "publications": stream.publications,
+            "age": round(now - stream.opened_at, 1),
+        }
+
+    def _show_session(self, session: Session) -> dict[str, Any]:
+        try:
+            stats = (
+                {} if session.peer is None else self._registry.forwarder.peer_stats(session.peer)
+            )
+        except ForwarderError:
+            stats = {}
+        now = self._registry.clock()
+        return {
+            # Not the whole id: it is the right to end the session.
+            "session": session.id[:8],
+            "role": session.role.name.lower(),
+            "state": session.state.value,
+            "reason": session.reason,
+            "age": round(now - session.opened_at, 1),
+            "connect_time": None
+            if session.connected_at is None
+            else round(session.connected_at - session.opened_at, 3),
+            "connected": session.state is SessionState.CONNECTED,
+            "stats": stats,
+        }
+
+
+def _of_kind(stats: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    tracks = stats.get("tracks")
+    found = tracks.get(kind.name.lower()) if isinstance(tracks, dict) else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(
+        body=json.dumps(value, default=_plain).encode(),
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
+    )
+
+
+def _plain(value: object) -> object:
+    """What the figures hold besides JSON's own types: paths."""
+    remote, local = getattr(value, "remote", None), getattr(value, "local", None)
+    if remote is not None:
+        return {"remote": f"{remote[0]} {remote[1]}", "local": local}
+    return str(value)

@@ -1,0 +1,78 @@
+"""All URLs of the server:
+
+    /whip/{stream}   /webrtc/whip?streamid=     publish          /api/v1/…     admin API (JSON)
+    /whep/{stream}   /webrtc/whep?streamid=     view             /metrics      Prometheus
+    …/session/{id}                              a session        /healthz
+    /                /{file}                    the page
+
+Every reply passes the problems middleware and gets the headers of ``headers.EVERYWHERE``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from rtcfwd.session.registry import Registry
+
+from .api import Api
+from .headers import FRAGMENT, SDP, add_common
+from .pages import Pages
+from .problems import middleware
+from .resource import Resource
+from .whep import ViewerEndpoint
+from .whip import SESSION_STEP, Endpoint, SessionUrl
+
+
+def build(
+    registry: Registry,
+    api: Api,
+    metrics: Callable[[], bytes],
+    pages: Pages,
+    failed: Callable[[BaseException], None],
+) -> web.Application:
+    """The aiohttp application. ``metrics``: the text of /metrics; ``failed``: told of every
+    exception that nobody foresaw."""
+    app = web.Application(
+        middlewares=[middleware(failed)], client_max_size=registry.config.max_body
+    )
+    app.on_response_prepare.append(add_common)
+    _add_signalling(app.router, registry)
+
+    async def show_metrics(request: web.Request) -> web.Response:
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return web.Response(body=metrics(), headers={"Content-Type": kind})
+
+    async def healthy(request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    for path, handler in (
+        ("/api/v1/streams", api.streams),
+        ("/api/v1/streams/{stream}", api.stream),
+        ("/api/v1/server", api.server),
+        ("/metrics", show_metrics),
+        ("/healthz", healthy),
+        ("/", pages.index),
+        ("/{file}", pages.file),
+    ):
+        app.router.add_route("*", path, Resource({"GET": handler}))
+    return app
+
+
+def _add_signalling(router: web.UrlDispatcher, registry: Registry) -> None:
+    publishing = Endpoint(registry.publish)
+    viewing = ViewerEndpoint(registry.view)
+    whip = Resource({"GET": publishing.get, "POST": publishing.post}, {"Accept-Post": SDP})
+    whep = Resource(
+        {"GET": viewing.get, "HEAD": viewing.head, "POST": viewing.post}, {"Accept-Post": SDP}
+    )
+    url = SessionUrl(registry)
+    session = Resource(
+        {"GET": url.get, "DELETE": url.delete, "PATCH": url.patch}, {"Accept-Patch": FRAGMENT}
+    )
+    for protocol, endpoint in (("whip", whip), ("whep", whep)):
+        router.add_route("*", f"/{protocol}/{{stream}}", endpoint)
+        router.add_route("*", f"/webrtc/{protocol}", endpoint)
+        for base in (f"/{protocol}", f"/webrtc/{protocol}"):
+            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", session)

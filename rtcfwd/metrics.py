@@ -1,0 +1,114 @@
+"""Prometheus metrics: a collector that reads the data plane's counters when it is scraped.
+
+Labels are worker numbers, drop reasons, roles and states: a bounded set. Stream names are not
+among them (the API has figures per stream).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rtcfwd import __version__
+from rtcfwd.forwarder.api import Role
+from rtcfwd.session.registry import Registry
+from rtcfwd.session.states import SessionState, StreamState
+
+_WORKER_COUNTERS = {
+    "turns": "Turns of the worker's loop",
+    "received": "Datagrams received",
+    "received_bytes": "Bytes received",
+    "sent": "Datagrams sent",
+    "sent_bytes": "Bytes sent",
+    "send_calls": "Send system calls",
+    "receive_calls": "Receive system calls",
+    "wakeups": "Wake-ups by another thread",
+    "punts": "Datagrams handed to the control plane",
+    "mailboxed": "Datagrams passed to the owner of their tuple",
+    "kernel_drops": "Datagrams that the kernel dropped before they were read",
+    "delay_count": "Media packets whose delay was measured",
+}
+
+
+class Metrics:
+    """``text()`` is the body of /metrics. ``internal_errors`` counts what nobody foresaw."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.internal_errors = 0
+        self._collectors = CollectorRegistry(auto_describe=False)
+        self._collectors.register(_Collector(registry, self))
+
+    def text(self) -> bytes:
+        return generate_latest(self._collectors)
+
+
+class _Collector(Collector):
+    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+        self._registry = registry
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        registry = self._registry
+        forwarder = registry.forwarder
+        info = GaugeMetricFamily("rtcfwd_info", "The server", labels=["version", "engine", "gso"])
+        info.add_metric([__version__, forwarder.engine, str(forwarder.gso).lower()], 1)
+        yield info
+        yield from self._control()
+        yield from _workers(forwarder.worker_stats())
+
+    def _control(self) -> Iterator[Metric]:
+        registry = self._registry
+        streams = GaugeMetricFamily("rtcfwd_streams", "Streams by state", labels=["state"])
+        for stream_state in StreamState:
+            count = sum(s.state is stream_state for s in registry.by_handle.values())
+            streams.add_metric([stream_state.value], count)
+        yield streams
+        sessions = GaugeMetricFamily(
+            "rtcfwd_sessions", "Sessions by role and state", labels=["role", "state"]
+        )
+        for role in Role:
+            for state in SessionState:
+                count = sum(s.role is role and s.state is state for s in registry.sessions.values())
+                sessions.add_metric([role.name.lower(), state.value], count)
+        yield sessions
+        counts = registry.counts
+        for name, text, table in (
+            ("rtcfwd_joined", "Sessions answered with 201", counts.joined),
+            ("rtcfwd_connected", "Sessions whose DTLS handshake succeeded", counts.connected),
+        ):
+            family = CounterMetricFamily(name, text, labels=["role"])
+            for role, value in table.items():
+                family.add_metric([role.name.lower()], value)
+            yield family
+        for name, text, number in (
+            ("rtcfwd_refused", "Joins refused with 409 or 503", counts.refused),
+            ("rtcfwd_takeovers", "Publishers replaced by another", counts.takeovers),
+            ("rtcfwd_events", "Events of the data plane", counts.events),
+            ("rtcfwd_internal_errors", "Faults of the server", self._metrics.internal_errors),
+        ):
+            yield CounterMetricFamily(name, text, value=number)
+
+
+def _workers(stats: list[dict[str, Any]]) -> Iterator[Metric]:
+    for key, text in _WORKER_COUNTERS.items():
+        family = CounterMetricFamily(f"rtcfwd_worker_{key}", text, labels=["worker"])
+        for worker, figures in enumerate(stats):
+            family.add_metric([str(worker)], figures.get(key, 0))
+        yield family
+    delay = CounterMetricFamily(
+        "rtcfwd_worker_delay_seconds", "Time from append to send, media", labels=["worker"]
+    )
+    drops = CounterMetricFamily(
+        "rtcfwd_drops", "Datagrams dropped, by reason", labels=["worker", "reason"]
+    )
+    peers = GaugeMetricFamily("rtcfwd_worker_peers", "Peers the worker owns", labels=["worker"])
+    for worker, figures in enumerate(stats):
+        delay.add_metric([str(worker)], figures.get("delay_ns_sum", 0) / 1e9)
+        peers.add_metric([str(worker)], figures.get("peers", 0))
+        for reason, count in figures.get("drops", {}).items():
+            drops.add_metric([str(worker), reason], count)
+    yield from (delay, drops, peers)

@@ -1,0 +1,1 @@
+"""Sessions and streams of the control plane: sans-IO above the forwarder's Protocol."""

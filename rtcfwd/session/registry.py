@@ -1,0 +1,419 @@
+"""All streams and sessions of a server: who may join, what follows an event, what ends when.
+
+    publish(), view() ─▶ parse, negotiate ─▶ open_peer, publish/view, add_ufrag ─▶ Session
+    handle(event)     ─▶ the session or stream that it names
+    run_timers()      ─▶ handshakes, grace times, tombstones
+
+It is given bytes, events and a clock; it promises that what it refuses leaves nothing behind, and
+that every handle it opened is closed in the data plane's order: sessions, their PeerGone, then the
+stream. Refusals are :class:`Refused` or :class:`~rtcfwd.sdp.SdpError`, each with an HTTP status.
+One thread (the event loop's) calls it. It does no I/O and knows nothing of asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aioice import Candidate
+
+from rtcfwd.certs import Certificate
+from rtcfwd.config import Config
+from rtcfwd.dtls import DtlsTransport
+from rtcfwd.forwarder.api import (
+    Forwarder,
+    ForwarderBusy,
+    ForwarderError,
+    Kind,
+    PeerHandle,
+    Role,
+    StreamHandle,
+)
+from rtcfwd.ice import IceLiteAgent
+from rtcfwd.sdp import (
+    CodecPolicy,
+    Ids,
+    LocalTransport,
+    Offer,
+    PublisherAnswer,
+    StreamFormats,
+    ViewerAnswer,
+    negotiate_publisher,
+    negotiate_viewer,
+    parse_offer,
+)
+
+from . import ids as names
+from .session import Session
+from .states import SessionState, StreamState
+from .stream import Stream
+from .timers import Timers
+
+logger = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """A join that is not possible now. ``status``: 409 or 503; ``retry_after``: seconds."""
+
+    def __init__(self, status: int, title: str, detail: str, retry_after: int) -> None:
+        super().__init__(f"{title}: {detail}")
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the start, for the metrics; keys are short fixed words."""
+
+    joined: dict[Role, int] = field(default_factory=lambda: dict.fromkeys(Role, 0))
+    connected: dict[Role, int] = field(default_factory=lambda: dict.fromkeys(Role, 0))
+    refused: int = 0
+    takeovers: int = 0
+    events: int = 0
+
+
+class Registry:
+    """``candidates``: what every answer lists. ``arm``: told the earliest deadline (or None)."""
+
+    def __init__(
+        self,
+        *,
+        forwarder: Forwarder,
+        config: Config,
+        certificate: Certificate,
+        candidates: Sequence[Candidate],
+        clock: Callable[[], float],
+        arm: Callable[[float | None], None] = lambda when: None,
+        policy: CodecPolicy | None = None,
+    ) -> None:
+        self.forwarder = forwarder
+        self.config = config
+        self.clock = clock
+        self.timers = Timers(arm)
+        self.counts = Counts()
+        self.streams: dict[str, Stream] = {}  # by name; ended ones are only in by_handle
+        self.sessions: dict[str, Session] = {}  # by id, open ones
+        self.by_handle: dict[StreamHandle, Stream] = {}
+        self.by_peer: dict[PeerHandle, Stream] = {}
+        self.by_ufrag: dict[str, Session] = {}
+        self.ssrcs = names.Ssrcs()
+        self._certificate = certificate
+        self._candidates = tuple(candidates)
+        self._policy = policy or CodecPolicy()
+        self._tombstones = _Tombstones(self)
+
+    # ---- joins ----
+
+    def publish(self, name: str, body: bytes) -> Session:
+        """A WHIP POST: ``body`` is the offer. Raises SdpError, :class:`Refused`."""
+        offer = parse_offer(body)
+        now = self.clock()
+        stream = self.streams.get(name)
+        self._check_room(Role.PUBLISHER)
+        if stream is not None and not stream.may_replace_publisher(
+            now, self.config.takeover_silence
+        ):
+            raise self._refuse(
+                409,
+                "Already published",
+                f"Somebody publishes to {name} now; stop that one first or take another name.",
+                retry_after=max(1, round(self.config.takeover_silence)),
+            )
+        if stream is None and len(self.streams) >= self.config.max_streams:
+            raise self._refuse(503, "Too many streams", "Try again when one has ended.", 5)
+        formats = stream.formats if stream is not None else StreamFormats()
+        stream_id = stream.stream_id if stream is not None else str(uuid.uuid4())
+        agent = _agent_for(offer)
+        ssrcs = self.ssrcs.allocate(1)
+        try:
+            answer = negotiate_publisher(
+                offer,
+                local=self._local(agent),
+                policy=self._policy,
+                formats=formats,
+                ids=Ids(names.new_origin(), stream_id, names.new_cname(), 0, 0, 0, ssrcs[0]),
+            )
+            if stream is None:
+                stream = self._open_stream(name, formats, stream_id, now)
+            elif stream.publisher is not None:
+                self.counts.takeovers += 1
+                stream.publisher.close("replaced by another publisher")
+            session = self._session(Role.PUBLISHER, stream, offer, agent, answer, ssrcs)
+        except BaseException:
+            self.ssrcs.release(ssrcs)
+            if stream is not None and stream.publications == 0 and not stream.peers:
+                self._end_stream(stream, "its publisher could not be set up")
+            raise
+        stream.publisher = session
+        self.timers.set(stream, None)
+        changed = stream.set_publication(answer.chosen, answer.publication)
+        self._follow_formats(stream, changed)
+        return session
+
+    def view(self, name: str, body: bytes) -> Session:
+        """A WHEP POST. Raises SdpError, :class:`Refused`."""
+        offer = parse_offer(body)
+        stream = self.streams.get(name)
+        if stream is None or stream.publisher is None:
+            raise self._refuse(
+                409, "Nothing is published", f"Nobody publishes to {name} now; try again.", 2
+            )
+        self._check_room(Role.VIEWER)
+        agent = _agent_for(offer)
+        ssrcs = self.ssrcs.allocate(4)
+        try:
+            answer = negotiate_viewer(
+                offer,
+                local=self._local(agent),
+                policy=self._policy,
+                formats=stream.formats,
+                live=stream.live,
+                ids=Ids(names.new_origin(), stream.stream_id, names.new_cname(), *ssrcs),
+            )
+            session = self._session(Role.VIEWER, stream, offer, agent, answer, ssrcs)
+        except BaseException:
+            self.ssrcs.release(ssrcs)
+            raise
+        session.viewer = answer
+        session.formats = {
+            Kind(track.kind): dict(track.payload_types) for track in answer.subscription.tracks
+        }
+        stream.viewers[session.id] = session
+        return session
+
+    # ---- leaving ----
+
+    def delete(self, session_id: str) -> bool:
+        """DELETE of a session URL: True also for one that ended a short while ago."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return session_id in self._tombstones
+        session.close("DELETE")
+        return True
+
+    def close_all(self) -> None:
+        """End every session with close_notify, and every stream; PeerGone events follow."""
+        for session in list(self.sessions.values()):
+            session.close("the server stops")
+        for stream in list(self.streams.values()):
+            self._end_stream(stream, "the server stops")
+
+    @property
+    def empty(self) -> bool:
+        """Whether the data plane has let go of everything."""
+        return not self.by_handle and not self.by_peer
+
+    # ---- time ----
+
+    def run_timers(self) -> None:
+        self.timers.run(self.clock())
+
+    # ---- called by sessions ----
+
+    def session_closed(self, session: Session) -> None:
+        self.sessions.pop(session.id, None)
+        self._tombstones.add(session.id, self.clock() + self.config.tombstone)
+        for ufrag in session.agent.ufrags():
+            self.by_ufrag.pop(ufrag, None)
+        stream = self.by_peer.get(session.peer) if session.peer is not None else None
+        if stream is None:
+            return
+        stream.viewers.pop(session.id, None)
+        if stream.publisher is session:
+            stream.publisher = None
+            stream.live = {}
+            if stream.state is StreamState.LIVE:
+                stream.become(StreamState.INTERRUPTED)
+            if stream.state is not StreamState.ENDED:
+                self.timers.set(stream, self.clock() + self.config.grace)
+
+    # ---- called by the dispatcher of events ----
+
+    def peer_gone(self, peer: PeerHandle) -> None:
+        """The data plane has let go of a peer: its SSRCs are free."""
+        stream = self.by_peer.pop(peer, None)
+        session = stream.peers.pop(peer, None) if stream is not None else None
+        if stream is None or session is None:
+            return
+        self.ssrcs.release(session.ssrcs)
+        if session.state is not SessionState.CLOSED:
+            session.peer = None
+            session.close("the data plane dropped it")
+            stream.viewers.pop(session.id, None)
+        self._close_if_empty(stream)
+
+    def stream_gone(self, handle: StreamHandle) -> None:
+        self.by_handle.pop(handle, None)
+
+    # ---- inside ----
+
+    def _check_room(self, role: Role) -> None:
+        config = self.config
+        waiting = sum(s.state is not SessionState.CONNECTED for s in self.sessions.values())
+        if waiting >= config.max_handshakes:
+            raise self._refuse(503, "Too many joins at once", "Try again in a second.", 1)
+        if role is Role.VIEWER:
+            viewers = sum(len(stream.viewers) for stream in self.streams.values())
+            if viewers >= config.max_viewers:
+                raise self._refuse(503, "Too many viewers", "Try again when one has left.", 5)
+
+    def _refuse(self, status: int, title: str, detail: str, retry_after: int) -> Refused:
+        self.counts.refused += 1
+        return Refused(status, title, detail, retry_after)
+
+    def _local(self, agent: IceLiteAgent) -> LocalTransport:
+        return LocalTransport(
+            agent.local_ufrag, agent.local_pwd, self._certificate.fingerprint, self._candidates
+        )
+
+    def _open_stream(self, name: str, formats: StreamFormats, stream_id: str, now: float) -> Stream:
+        try:
+            handle = self.forwarder.open_stream()
+        except ForwarderBusy:
+            raise self._refuse(503, "Too many streams", "Try again in a second.", 1) from None
+        stream = Stream(
+            name, handle, formats, stream_id, now,
+            lambda ended: self._end_stream(ended, "its publisher did not come back"),
+        )  # fmt: skip
+        self.streams[name] = stream
+        self.by_handle[handle] = stream
+        return stream
+
+    def _session(
+        self,
+        role: Role,
+        stream: Stream,
+        offer: Offer,
+        agent: IceLiteAgent,
+        answer: PublisherAnswer | ViewerAnswer,
+        ssrcs: list[int],
+    ) -> Session:
+        """Install a negotiated session in the data plane; on any error nothing stays there."""
+        active = answer.setup == "active"
+        dtls = DtlsTransport(
+            certificate=self._certificate,
+            is_client=active,
+            remote_fingerprints=offer.remote.fingerprints,
+        )
+        forwarder = self.forwarder
+        try:
+            peer = forwarder.open_peer(stream.handle, role)
+        except ForwarderBusy:
+            raise self._refuse(503, "Too many sessions", "Try again in a second.", 1) from None
+        try:
+            if isinstance(answer, PublisherAnswer):
+                forwarder.publish(peer, answer.publication)
+            else:
+                forwarder.view(peer, answer.subscription)
+            forwarder.add_ufrag(peer, agent.local_ufrag)
+        except ForwarderError as error:
+            forwarder.close_peer(peer, bye=False)
+            if isinstance(error, ForwarderBusy):
+                raise self._refuse(503, "Too much at once", "Try again in a second.", 1) from None
+            raise
+        session = Session(
+            around=self,
+            id=names.new_session_id(),
+            etag=names.new_etag(),
+            role=role,
+            stream_name=stream.name,
+            agent=agent,
+            dtls=dtls,
+            active=active,
+            sdp=answer.sdp,
+            ssrcs=ssrcs,
+            handshake_timeout=self.config.handshake_timeout,
+        )
+        session.peer = peer
+        stream.peers[peer] = session
+        self.by_peer[peer] = stream
+        self.sessions[session.id] = session
+        self.by_ufrag[agent.local_ufrag] = session
+        self.counts.joined[role] += 1
+        logger.info("%s of %s joins (%s)", role.name.lower(), stream.name, session.id[:8])
+        return session
+
+    def _follow_formats(self, stream: Stream, changed_clocks: list[Kind]) -> None:
+        """Tell each viewer's payload types for formats that are new since it joined; a viewer
+        that can take nothing of what is published now, or whose clock would change, is closed."""
+        for viewer in list(stream.viewers.values()):
+            assert viewer.viewer is not None
+            known = viewer.formats
+            offered = viewer.viewer.payload_types(stream.formats)
+            if any(known.get(kind) for kind in changed_clocks):
+                viewer.close("the stream's clock rate has changed")
+                continue
+            if not any(stream.live.get(kind) in table for kind, table in offered.items()):
+                viewer.close("the stream's new codecs are none of its own")
+                continue
+            for kind, table in offered.items():
+                for index, (pt, rtx) in table.items():
+                    if index not in known.setdefault(kind, {}):
+                        self._set_format(viewer, kind, index, pt, rtx)
+
+    def _set_format(
+        self, viewer: Session, kind: Kind, index: int, pt: int, rtx: int | None
+    ) -> None:
+        assert viewer.peer is not None
+        try:
+            self.forwarder.set_format(viewer.peer, kind, index, pt, rtx)
+            viewer.formats[kind][index] = (pt, rtx)
+        except ForwarderError as error:
+            viewer.close(f"its new payload type could not be set: {error}")
+
+    def _end_stream(self, stream: Stream, reason: str) -> None:
+        """Close what is left of it and forget its name; the data plane's part follows."""
+        if stream.state is not StreamState.ENDED:
+            stream.become(StreamState.ENDED)
+            logger.info("stream %s ends: %s", stream.name, reason)
+        self.timers.set(stream, None)
+        if self.streams.get(stream.name) is stream:
+            del self.streams[stream.name]
+        for session in [*stream.viewers.values(), stream.publisher]:
+            if session is not None:
+                session.close(f"the stream ended: {reason}")
+        self._close_if_empty(stream)
+
+    def _close_if_empty(self, stream: Stream) -> None:
+        if stream.state is StreamState.ENDED and not stream.peers and not stream.closing:
+            stream.closing = True
+            try:
+                self.forwarder.close_stream(stream.handle)
+            except ForwarderError as error:
+                logger.error("stream %s: close_stream: %s", stream.name, error)
+                self.by_handle.pop(stream.handle, None)
+
+
+def _agent_for(offer: Offer) -> IceLiteAgent:
+    return IceLiteAgent(remote_ufrag=offer.remote.ufrag, remote_pwd=offer.remote.pwd)
+
+
+class _Tombstones:
+    """Ids of sessions that ended not long ago: their DELETE still answers 200 (OBS closes DTLS
+    first and then wants its 200)."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._until: dict[str, float] = {}  # in order of expiry
+        self._registry = registry
+
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._until
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, session_id: str, until: float) -> None:
+        self._until[session_id] = until
+        if len(self._until) == 1:
+            self._registry.timers.set(self, until)
+
+    def on_deadline(self, now: float) -> None:
+        for session_id, until in list(self._until.items()):
+            if until > now:
+                self._registry.timers.set(self, until)
+                return
+            del self._until[session_id]
