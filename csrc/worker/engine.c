@@ -1,5 +1,6 @@
-/* One worker's turn, bounded at every step: drain ingress (256 datagrams), the mailbox (256), the
- * commands (32), timers that are due, then fan out for at most a millisecond. A turn takes what has
+/* One worker's turn, bounded at every step: carry out commands (32; first, so that media finds the
+ * path and the keys that were installed before it came), drain ingress (256 datagrams) and the
+ * mailbox (256), do what timers ask, then fan out for at most a millisecond. A turn takes what has
  * arrived; there is no batching timer, so an idle server forwards at once and a loaded one finds
  * more waiting. */
 #include <stdlib.h>
@@ -67,9 +68,9 @@ void rf_ctx_free(rf_ctx *x) {
 
 int rf_ctx_turn(rf_ctx *x) {
     rf_count(&x->turns, 1);
-    int more = rf_ingress(x);
+    int more = rf_commands(x, COMMANDS_A_TURN);
+    more |= rf_ingress(x);
     more |= rf_mail_in(x, MAIL_A_TURN);
-    more |= rf_commands(x, COMMANDS_A_TURN);
     rf_timers(x);
     more |= rf_fanout(x, x->now_ns + FANOUT_NS);
     return more;
