@@ -9,7 +9,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from rtcfwd.client.whip import ClientError, check_url
@@ -47,6 +47,21 @@ def bitrate(text: str) -> int:
     if not 10_000 <= value <= 100_000_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a bitrate from 10k to 100M")
     return value
+
+
+async def wait_for_end(futures: Iterable[asyncio.Future[Any]], seconds: float) -> bool:
+    """Wait until one of `futures` is done or `seconds` are over.
+
+    True if the user interrupted meanwhile: that ends a client's job, and its figures still count.
+    """
+    try:
+        await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        return True
+    return False
 
 
 def run_client(name: str, job: Coroutine[Any, Any, int]) -> int:

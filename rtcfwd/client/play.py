@@ -20,7 +20,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from rtcfwd.client.options import positive, run_client, url
+from rtcfwd.client.options import positive, run_client, url, wait_for_end
 from rtcfwd.client.pattern import read_number
 from rtcfwd.client.peer import Peer
 from rtcfwd.client.recorder import SUFFIXES, Recorder
@@ -214,11 +214,12 @@ async def _watch(
     start = time.monotonic()
     frame_rate, bit_rate = Rate(), Rate()
     total = 0
+    interrupted = False
     while True:
         elapsed = time.monotonic() - start
         left = TICK if seconds is None else min(TICK, seconds - elapsed)
         if left > 0:
-            await asyncio.wait([peer.ended], timeout=left)
+            interrupted = await wait_for_end([peer.ended], left)
         now = time.monotonic()
         total = await transport_bytes(peer.pc, "received") or total
         parts = ["play", clock(now - start)]
@@ -234,7 +235,7 @@ async def _watch(
         if first is not None:
             parts.append(f"first frame {first:.0f} ms")
         line.show(parts)
-        if peer.ended.done() or left <= 0:
+        if interrupted or peer.ended.done() or left <= 0:
             break
     lasted = time.monotonic() - start
     figures: dict[str, Any] = {
@@ -242,13 +243,19 @@ async def _watch(
         "connected_ms": round(peer.connected_ms or 0, 1),
         "first_frame_ms": None if first is None else round(first, 1),
         "bitrate_kbps": round(8 * total / lasted / 1000, 1) if lasted > 0 else 0.0,
-        "ended": peer.ended.result() if peer.ended.done() else "time",
+        "ended": _why_ended(peer, interrupted),
     }
     for kind, sink in sinks.items():
         figures[kind] = sink.figures(peer, receivers[kind])
     if "video" in sinks and sinks["video"].check.read:
         figures["pattern"] = sinks["video"].check.as_dict()
     return figures
+
+
+def _why_ended(peer: Peer, interrupted: bool) -> str:
+    if peer.ended.done():
+        return peer.ended.result()
+    return "interrupted" if interrupted else "time"
 
 
 def _first_frame(sinks: dict[str, Sink]) -> float | None:

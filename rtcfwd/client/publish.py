@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from rtcfwd.client.files import FileTrack, Source
-from rtcfwd.client.options import bitrate, positive, run_client, size, url
+from rtcfwd.client.options import (
+    bitrate,
+    positive,
+    run_client,
+    size,
+    url,
+    wait_for_end,
+)
 from rtcfwd.client.pattern import PatternTrack, ToneTrack
 from rtcfwd.client.peer import Peer, set_bitrate
 from rtcfwd.client.report import Line, Rate, bits, clock, loss
@@ -126,7 +133,7 @@ async def _publish(args: argparse.Namespace) -> int:
         if isinstance(track, FileTrack) and track.error is not None:
             error = track.error
             raise ClientError(f"{args.file} cannot be read: {error or type(error).__name__}")
-    if figures["ended"] not in ("time", "source"):
+    if figures["ended"] not in ("time", "source", "interrupted"):
         raise ClientError(f"publishing ended after {figures['seconds']:.1f} s: {figures['ended']}")
     return 0
 
@@ -144,12 +151,13 @@ async def _watch(
     figures: dict[str, Any] = {"connected_ms": round(peer.connected_ms or 0, 1)}
     finished: asyncio.Task[Any] = asyncio.create_task(done.wait())
     waited: list[asyncio.Future[Any]] = [finished, peer.ended]
+    interrupted = False
     try:
         while True:
             elapsed = time.monotonic() - start
             left = TICK if seconds is None else min(TICK, seconds - elapsed)
             if left > 0:
-                await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                interrupted = await wait_for_end(waited, left)
             now = time.monotonic()
             figures["seconds"] = round(now - start, 2)
             parts = ["publish", clock(now - start)]
@@ -169,14 +177,16 @@ async def _watch(
             if main["rtt_ms"] is not None:
                 parts.append(f"rtt {main['rtt_ms']:.1f} ms")
             line.show(parts)
-            if peer.ended.done() or done.is_set() or left <= 0:
+            if interrupted or peer.ended.done() or done.is_set() or left <= 0:
                 break
     finally:
         finished.cancel()
     if peer.ended.done():
         figures["ended"] = peer.ended.result()
+    elif done.is_set():
+        figures["ended"] = "source"
     else:
-        figures["ended"] = "source" if done.is_set() else "time"
+        figures["ended"] = "interrupted" if interrupted else "time"
     return figures
 
 
