@@ -42,7 +42,7 @@ class Kind(enum.IntEnum):
 
 
 class Codec(enum.IntEnum):
-    """What the data plane must know of a codec: how to find its key frames (csrc/wire/keyframe.h)."""
+    """Which rules find a payload's key frames (csrc/wire/keyframe.h)."""
 
     OTHER = 0
     H264 = 1
@@ -154,7 +154,7 @@ class StreamGone:
 
 @dataclass(frozen=True, slots=True)
 class PeerIdle:
-    """No authenticated media or RTCP for 30 s (repeated every 10 s); STUN is the caller's to count."""
+    """No authenticated media or RTCP for 30 s, again every 10 s. STUN is the caller's to count."""
 
     peer: PeerHandle
 

@@ -48,7 +48,9 @@ def _load() -> tuple[int, int, int, int]:
         raise ImportError(f"rtcfwd needs pylibsrtp 1.x, found {version}")
     try:
         from pylibsrtp._binding import ffi, lib
-
+    except ImportError as exc:
+        raise ImportError(f"pylibsrtp {version} has no cffi module _binding") from exc
+    try:
         pointers = [ffi.addressof(lib, name) for name in _FUNCTIONS]
         for name, pointer in zip(_FUNCTIONS, pointers, strict=True):
             if (found := ffi.typeof(pointer).cname) != _SIGNATURE:
@@ -88,9 +90,7 @@ def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int, ssrc: int = 0) -> 
     return policy
 
 
-def make_sessions(
-    profile: SrtpProfile, rx: bytes, tx: bytes, ssrcs: Sequence[int]
-) -> SrtpSessions:
+def make_sessions(profile: SrtpProfile, rx: bytes, tx: bytes, ssrcs: Sequence[int]) -> SrtpSessions:
     """Contexts for one peer.
 
     ``rx``, ``tx``: master key and master salt, 30, 28 or 44 bytes by profile. ``ssrcs``: all that
