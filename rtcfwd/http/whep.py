@@ -16,4 +16,4 @@ class ViewerEndpoint(Endpoint):
     async def head(self, request: web.Request) -> web.Response:
         """What kind of URL this is (section 4.2)."""
         stream_name(request)
-        return web.Response(status=200, body=b"", headers={"Content-Type": SDP})
+        return web.Response(status=200, headers={"Content-Type": SDP, "Content-Length": "0"})

@@ -105,6 +105,7 @@ class Registry:
         self._candidates = tuple(candidates)
         self._policy = policy or CodecPolicy()
         self._tombstones = _Tombstones(self)
+        self._replacing = False
 
     # ---- joins ----
 
@@ -141,7 +142,11 @@ class Registry:
                 stream = self._open_stream(name, formats, stream_id, now)
             elif stream.publisher is not None:
                 self.counts.takeovers += 1
-                stream.publisher.close("replaced by another publisher")
+                self._replacing = True  # the stream stays, even without viewers
+                try:
+                    stream.publisher.close("replaced by another publisher")
+                finally:
+                    self._replacing = False
             session = self._session(Role.PUBLISHER, stream, offer, agent, answer, ssrcs)
         except BaseException:
             self.ssrcs.release(ssrcs)
@@ -230,6 +235,8 @@ class Registry:
                 stream.become(StreamState.INTERRUPTED)
             if stream.state is not StreamState.ENDED:
                 self.timers.set(stream, self.clock() + self.config.grace)
+        if stream.publisher is None and not stream.viewers and not self._replacing:
+            self._end_stream(stream, "nobody is left")
 
     # ---- called by the dispatcher of events ----
 

@@ -1,0 +1,187 @@
+"""What the checks stand on: HTTP as a plain client sends it, offers to send, and the registry of
+checks by id.
+
+A check is a function that takes a :class:`Server` and returns None (pass), or raises
+AssertionError (fail, with the reason) or :class:`NotApplicable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import secrets
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+OFFERS = Path(__file__).parents[1] / "vectors" / "offers"
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+
+
+class NotApplicable(Exception):
+    """The duty hangs on a choice that this server did not make; the text says which."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Message
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def lines(self, prefix: str) -> list[str]:
+        return [line for line in self.text.split("\r\n") if line.startswith(prefix)]
+
+    def sections(self) -> list[list[str]]:
+        """The lines of each m-section."""
+        parts = self.text.split("\r\nm=")[1:]
+        return [("m=" + part).split("\r\n") for part in parts]
+
+
+class Server:
+    """The server under test. Each check gets stream names of its own from :meth:`name`."""
+
+    def __init__(self, url: str) -> None:
+        self.base = urllib.parse.urlsplit(url)
+        self._opened: list[str] = []
+
+    def name(self) -> str:
+        return "conf-" + secrets.token_hex(6)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        **headers: str,
+    ) -> Reply:
+        """``headers``: names with underscores for dashes."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            sent["Content-Type"] = content_type
+        path = urllib.parse.urljoin(self.base.path or "/", path)
+        connection = http.client.HTTPConnection(self.base.hostname or "", self.base.port or 80)
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            reply = connection.getresponse()
+            found = Reply(reply.status, reply.headers, reply.read())
+        finally:
+            connection.close()
+        if found.status == 201:
+            self._opened.append(found.header("Location"))
+        return found
+
+    def post(self, path: str, offer: str, content_type: str = SDP, **headers: str) -> Reply:
+        return self.request("POST", path, offer.encode(), content_type, **headers)
+
+    def whip(self, offer: str | None = None, name: str | None = None) -> Reply:
+        return self.post(f"/whip/{name or self.name()}", offer or publisher_offer())
+
+    def publish(self) -> tuple[str, Reply]:
+        """A stream with a publisher (that never connects): its name and the 201."""
+        name = self.name()
+        reply = self.whip(name=name)
+        assert reply.status == 201, f"WHIP POST gives {reply.status}: {reply.body!r}"
+        return name, reply
+
+    def view(self, offer: str | None = None) -> Reply:
+        """The reply to a WHEP POST for a stream that is published."""
+        name, _ = self.publish()
+        return self.post(f"/whep/{name}", offer or viewer_offer())
+
+    def clean(self) -> None:
+        """DELETE every session that was opened."""
+        for location in self._opened:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.request("DELETE", location)
+        self._opened.clear()
+
+
+def publisher_offer() -> str:
+    return (OFFERS / "chromium156-sendonly-h264-pcma.sdp").read_bytes().decode()
+
+
+def viewer_offer() -> str:
+    return (OFFERS / "chromium156-recvonly-h264-pcma.sdp").read_bytes().decode()
+
+
+def attribute(offer: str, name: str) -> str:
+    """The first value of ``a=name:`` in an offer."""
+    return offer.split(f"a={name}:", 1)[1].split("\n", 1)[0].strip()
+
+
+def fragment(
+    offer: str, *, ufrag: str | None = None, pwd: str | None = None, more: str = ""
+) -> str:
+    """A trickle fragment for ``offer``, with its credentials or others."""
+    return (
+        f"a=ice-ufrag:{ufrag or attribute(offer, 'ice-ufrag')}\r\n"
+        f"a=ice-pwd:{pwd or attribute(offer, 'ice-pwd')}\r\n"
+        "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
+        "a=candidate:1 1 udp 2130706431 192.0.2.7 50000 typ host generation 0\r\n" + more
+    )
+
+
+Check = Callable[[Server], None]
+CHECKS: dict[str, Check] = {}
+ELSEWHERE: dict[str, str] = {}
+"""Ids that cannot or need not be checked over HTTP, and why."""
+
+
+def check(id: str) -> Callable[[Check], Check]:
+    def register(function: Check) -> Check:
+        assert id not in CHECKS, id
+        CHECKS[id] = function
+        return function
+
+    return register
+
+
+def run(url: str) -> Iterator[dict[str, str]]:
+    """Run all checks; one result each: {"id", "status", "why"}."""
+    for id, function in CHECKS.items():
+        server = Server(url)
+        status, why = "pass", (function.__doc__ or "").strip()
+        try:
+            function(server)
+        except NotApplicable as reason:
+            status, why = "not applicable", str(reason)
+        except AssertionError as reason:
+            status, why = "fail", str(reason) or "assertion failed"
+        except (OSError, http.client.HTTPException, ValueError, IndexError) as reason:
+            status, why = "fail", f"{type(reason).__name__}: {reason}"
+        finally:
+            server.clean()
+        yield {"id": id, "status": status, "why": why}
+    for id, why in ELSEWHERE.items():
+        yield {"id": id, "status": "not applicable", "why": why}
+
+
+def is_problem(reply: Reply) -> None:
+    """The body is application/problem+json with the status and what to change."""
+    assert reply.header("Content-Type") == "application/problem+json", reply.header("Content-Type")
+    body = json.loads(reply.body)
+    assert body["status"] == reply.status, body
+    assert body["detail"], body
+
+
+def has_cors(reply: Reply) -> None:
+    assert reply.header("Access-Control-Allow-Origin") in ("*", "null") or reply.header("Vary")
+    methods = {m.strip() for m in reply.header("Access-Control-Allow-Methods").split(",")}
+    assert {"GET", "HEAD", "OPTIONS", "POST", "PATCH", "DELETE"} <= methods, methods
+    allowed = {h.strip().lower() for h in reply.header("Access-Control-Allow-Headers").split(",")}
+    assert {"authorization", "content-type", "if-match", "etag"} <= allowed, allowed
+    exposed = {h.strip().lower() for h in reply.header("Access-Control-Expose-Headers").split(",")}
+    wanted = "location etag link accept-post accept-patch retry-after www-authenticate"
+    assert {*wanted.split(), "access-control-allow-methods"} <= exposed, exposed

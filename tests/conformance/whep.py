@@ -1,0 +1,105 @@
+"""WHEP: what differs from WHIP (P…), one function an id."""
+
+from __future__ import annotations
+
+import re
+
+from .harness import ELSEWHERE, FRAGMENT, SDP, Server, check, fragment, is_problem, viewer_offer
+
+
+@check("P1")
+def viewer_created(server: Server) -> None:
+    """A recvonly (or sendrecv) offer gives 201 and a sendonly answer; others are refused."""
+    for offered in ("recvonly", "sendrecv"):
+        reply = server.view(viewer_offer().replace("a=recvonly", f"a={offered}"))
+        assert reply.status == 201, (offered, reply.status, reply.body)
+        assert reply.header("Content-Type") == SDP
+        assert re.fullmatch(r"/[^?#]*", reply.header("Location"))
+        assert "http" not in reply.header("Location")
+        assert re.fullmatch(r'"[!#-~]+"', reply.header("ETag"))
+        assert all("a=sendonly" in section for section in reply.sections()), reply.text
+    for offered in ("sendonly", "inactive"):
+        reply = server.view(viewer_offer().replace("a=recvonly", f"a={offered}"))
+        assert reply.status in (400, 422), (offered, reply.status)
+
+
+@check("P2")
+def one_media_stream(server: Server) -> None:
+    """Every m-section has an msid with the same stream id, which is not "-"."""
+    reply = server.view()
+    sections = reply.sections()
+    ids = {line.split()[0] for line in reply.lines("a=msid:")}
+    assert len(reply.lines("a=msid:")) == len(sections), reply.text
+    assert len(ids) == 1, ids
+    assert ids != {"a=msid:-"}
+
+
+@check("P3")
+def nothing_published(server: Server) -> None:
+    """Without a publisher: 409 with Retry-After."""
+    reply = server.post(f"/whep/{server.name()}", viewer_offer())
+    assert reply.status == 409, reply.status
+    assert int(reply.header("Retry-After")) > 0
+    is_problem(reply)
+
+
+@check("P6")
+def head(server: Server) -> None:
+    """HEAD of an endpoint: 200, application/sdp, Content-Length 0."""
+    reply = server.request("HEAD", f"/whep/{server.name()}")
+    assert reply.status == 200, reply.status
+    assert reply.header("Content-Type") == SDP
+    assert reply.header("Content-Length") == "0"
+
+
+@check("P7")
+def viewer_get(server: Server) -> None:
+    """GET of endpoint and session: 2xx without content."""
+    viewer = server.view()
+    for path in (f"/whep/{server.name()}", viewer.header("Location")):
+        reply = server.request("GET", path)
+        assert 200 <= reply.status < 300, (path, reply.status)
+        assert reply.body == b""
+
+
+@check("P8")
+def viewer_patch(server: Server) -> None:
+    """Trickle and its errors as for WHIP: 204, 415, 400, 404."""
+    viewer = server.view()
+    path, tag = viewer.header("Location"), viewer.header("ETag")
+    body = fragment(viewer_offer()).encode()
+    assert server.request("PATCH", path, body, FRAGMENT, If_Match=tag).status == 204
+    assert server.request("PATCH", path, body, "text/plain", If_Match=tag).status == 415
+    assert server.request("PATCH", path, b"?", FRAGMENT, If_Match=tag).status == 400
+    gone = "/whep/session/" + "b" * 32
+    assert server.request("PATCH", gone, body, FRAGMENT, If_Match=tag).status == 404
+
+
+@check("P10")
+def viewer_delete(server: Server) -> None:
+    """DELETE: 200, If-Match ignored."""
+    viewer = server.view()
+    reply = server.request("DELETE", viewer.header("Location"), If_Match='"old"')
+    assert reply.status == 200, reply.status
+
+
+@check("P11")
+def created_or_refused(server: Server) -> None:
+    """The server never makes a counter-offer: 201 or 4xx."""
+    assert server.view().status == 201
+
+
+@check("PW3")
+def viewer_content_type(server: Server) -> None:
+    """415, 400 and 405 as for WHIP."""
+    path = f"/whep/{server.name()}"
+    assert server.post(path, viewer_offer(), "text/plain").status == 415
+    assert server.post(path, "hello").status in (400, 422)
+    assert server.request("PUT", path).status == 405
+
+
+ELSEWHERE |= {
+    "P4": "a MAY: no counter-offers",
+    "P5": "follows from P4",
+    "P9": "no extension is served in this version",
+}
