@@ -405,7 +405,7 @@ cdef class CompiledForwarder:
         self._ufrag(peer, ufrag, 1)
 
     cdef int _ufrag(self, object peer, object ufrag, int remove) except -1:
-        cdef bytes raw = _string("ufrag", ufrag, 256)
+        cdef bytes raw = _string("ufrag", ufrag, 32)
         if not raw:
             raise ValueError("ufrag: empty")
         _check(rf_peer_ufrag(self._open(), _handle(peer), raw, len(raw), remove))
