@@ -102,6 +102,7 @@ class Api:
                 "streams": len(registry.streams),
                 "sessions": len(registry.sessions),
                 "peers": len(registry.by_peer),
+                "tasks": len(asyncio.all_tasks()),
             }
         )
 

@@ -33,7 +33,7 @@ _HEADERS = {
 
 
 class Pages:
-    """Handlers for ``/`` and ``/{file}``."""
+    """Handlers for ``/`` and ``/web/{file}``."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[bytes, dict[str, str]]] = {}

@@ -3,7 +3,7 @@
     /whip/{stream}   /webrtc/whip?streamid=     publish          /api/v1/…     admin API (JSON)
     /whep/{stream}   /webrtc/whep?streamid=     view             /metrics      Prometheus
     …/session/{id}                              a session        /healthz
-    /                /{file}                    the page
+    /                /web/{file}                the page
 
 Every reply passes the problems middleware and gets the headers of ``headers.EVERYWHERE``.
 """
@@ -54,7 +54,7 @@ def build(
         ("/metrics", show_metrics),
         ("/healthz", healthy),
         ("/", pages.index),
-        ("/{file}", pages.file),
+        ("/web/{file}", pages.file),
     ):
         app.router.add_route("*", path, Resource({"GET": handler}))
     return app
