@@ -2,7 +2,8 @@
 
 Given: what was settled, section by section. Promises: CRLF, mids in the offer's order, one
 BUNDLE group over the accepted sections, ICE-lite above the first m= line (RFC 8839 section 5.3),
-all candidates in the first accepted section, ICE and DTLS attributes in every accepted one.
+all candidates and the ICE and DTLS attributes in every accepted section (some clients read the
+candidates of the first one only, aiortc those of the last).
 Everything echoed has been through ``lines.split_lines`` and so holds no line break.
 """
 
@@ -88,8 +89,7 @@ def write_answer(
         out.append(f"a=msid-semantic: WMS {stream_id}")
     for section in sections:
         if section.payload_types:
-            first = section is accepted[0] or section.offer.mid == (group[0] if group else None)
-            out += _accepted(section, local, setup, first, mux_only)
+            out += _accepted(section, local, setup, mux_only)
         else:
             out += _rejected(section.offer)
     return ("\r\n".join(out) + "\r\n").encode()
@@ -109,7 +109,7 @@ def _session_number(session: str) -> int:
 
 
 def _accepted(
-    section: AnswerSection, local: LocalTransport, setup: str, first: bool, mux_only: bool
+    section: AnswerSection, local: LocalTransport, setup: str, mux_only: bool
 ) -> list[str]:
     offer = section.offer
     order: list[PayloadType] = []
@@ -126,10 +126,9 @@ def _accepted(
         f"m={offer.media} {port} {offer.proto} " + " ".join(str(pt.pt) for pt in order),
         f"c=IN IP{family} {address}",
     ]
-    if first:
-        out += [f"a=candidate:{candidate.to_sdp()}" for candidate in local.candidates]
-        out.append("a=end-of-candidates")
+    out += [f"a=candidate:{candidate.to_sdp()}" for candidate in local.candidates]
     out += [
+        "a=end-of-candidates",
         f"a=ice-ufrag:{local.ufrag}",
         f"a=ice-pwd:{local.pwd}",
         f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}",

@@ -98,16 +98,16 @@ def test_ice_lite_and_dtls(name: str) -> None:
 
 
 @accepted
-def test_candidates_stand_in_the_first_accepted_section(name: str) -> None:
+def test_candidates_stand_in_every_accepted_section(name: str) -> None:
     _, sections = read(name)
-    first, *others = [section for section in sections if section.port]
-    assert first.all("candidate") == [
-        "1 1 udp 2130706431 192.0.2.10 8189 typ host",
-        "2 1 udp 2130706175 2001:db8::10 8189 typ host",
-    ]
-    assert first.has("end-of-candidates")
-    assert all(not section.all("candidate") for section in others)
-    assert {section.port for section in (first, *others)} == {8189}
+    accepted_ones = [section for section in sections if section.port]
+    for section in accepted_ones:
+        assert section.all("candidate") == [
+            "1 1 udp 2130706431 192.0.2.10 8189 typ host",
+            "2 1 udp 2130706175 2001:db8::10 8189 typ host",
+        ]
+        assert section.has("end-of-candidates")
+    assert {section.port for section in accepted_ones} == {8189}
     assert not any(section.has("bundle-only") for section in sections)
 
 
@@ -392,7 +392,6 @@ def test_a_rejected_data_channel_leaves_the_bundle_and_the_tag_moves() -> None:
     assert (data.media, data.port, data.formats) == ("application", 0, ["webrtc-datachannel"])
     assert data.attributes == ["mid:0"]
     assert video.all("candidate")
-    assert not audio.all("candidate")
     assert audio.formats == ["8", "111", "0"]  # not PCMA/8000/2, multiopus, L16
 
 
