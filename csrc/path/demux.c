@@ -67,14 +67,14 @@ void rf_demux(rf_ctx *x, rf_datagram *d) {
     }
 }
 
-int rf_mail_in(rf_ctx *x, int max) {
+void rf_mail_in(rf_ctx *x, size_t max) {
     rf_queue *q = &x->shared->mailbox[x->worker].queue;
     static _Thread_local uint8_t buffer[RF_MAX_DATAGRAM + RF_SRTP_TRAILER];
-    for (int i = 0; i < max; i++) {
+    for (size_t i = 0; i < max; i++) {
         uint64_t ticket;
         rf_mail *mail = rf_queue_peek(q, &ticket);
         if (!mail)
-            return 0;
+            return;
         memcpy(buffer, mail->data, mail->len);
         rf_handle peer = mail->peer;
         enum rf_class class = (enum rf_class)mail->class;
@@ -82,5 +82,4 @@ int rf_mail_in(rf_ctx *x, int max) {
         rf_queue_release(q, ticket);
         rf_media_in(x, peer, class, buffer, len);
     }
-    return 1;
 }

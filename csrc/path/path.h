@@ -10,12 +10,13 @@
 #include "wire/classify.h"
 #include "wire/rtp.h"
 
-/* ingress.c: takes what has arrived, at most 256 datagrams; 1 when more may wait. */
-int rf_ingress(rf_ctx *x);
+/* ingress.c: takes what has arrived, at most one batch; returns how many. They stay valid until the
+ * next call. */
+int rf_ingress(rf_ctx *x, rf_datagram batch[RF_NET_BATCH]);
 
 /* demux.c: one datagram to its stage; a stranger's to its owner. */
 void rf_demux(rf_ctx *x, rf_datagram *d);
-int rf_mail_in(rf_ctx *x, int max); /* datagrams that other workers passed on */
+void rf_mail_in(rf_ctx *x, size_t max); /* datagrams that other workers passed on */
 
 /* punt.c: up to the control plane, bounded; 0 or the drop is counted. */
 void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,

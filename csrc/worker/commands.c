@@ -173,15 +173,14 @@ static void carry_out(rf_ctx *x, rf_command *c) {
     }
 }
 
-int rf_commands(rf_ctx *x, int max) {
+void rf_commands(rf_ctx *x, int max) {
     for (int i = 0; i < max; i++) {
         uint64_t ticket;
         rf_command *c = rf_queue_peek(&x->commands, &ticket);
         if (!c)
-            return 0;
+            return;
         rf_command copy = *c;
         rf_queue_release(&x->commands, ticket);
         carry_out(x, &copy);
     }
-    return 1;
 }

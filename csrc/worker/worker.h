@@ -83,7 +83,7 @@ void rf_ctx_free(rf_ctx *x);
 int rf_ctx_turn(rf_ctx *x); /* at x->now_ns; 1 when there is more to do at once */
 
 /* commands.c */
-int rf_commands(rf_ctx *x, int max); /* 1 when more may wait */
+void rf_commands(rf_ctx *x, int max);
 
 /* timers.c */
 void rf_timers(rf_ctx *x);

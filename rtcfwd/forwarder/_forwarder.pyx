@@ -425,7 +425,7 @@ cdef class CompiledForwarder:
         cdef rf_publication p
         _to_publication(publication, &p)
         _check(rf_peer_publish(self._open(), _handle(peer), &p))
-        self._ssrcs[int(peer)] = (publication.local_ssrc,)
+        self._ssrcs[int(peer)] = ((publication.local_ssrc,), ())
 
     def view(self, peer, subscription) -> None:
         cdef rf_subscription s
@@ -434,7 +434,8 @@ cdef class CompiledForwarder:
         if len(set(ssrcs)) != len(ssrcs) or not ssrcs:
             raise ValueError("tracks: every SSRC once, at least one")
         _check(rf_peer_view(self._open(), _handle(peer), &s))
-        self._ssrcs[int(peer)] = tuple(ssrcs)
+        repeated = tuple(t.ssrc for t in subscription.tracks if t.nack and not t.rtx_ssrc)
+        self._ssrcs[int(peer)] = (tuple(ssrcs), repeated)
 
     def set_format(self, peer, kind, format, pt, rtx_pt) -> None:
         cdef int k = <int>_integer("kind", kind, 0, 1)
@@ -446,10 +447,10 @@ cdef class CompiledForwarder:
         cdef rf_forwarder *f = self._open()
         cdef rf_handle handle = _handle(peer)
         profile = _api.SrtpProfile(profile)
-        ssrcs = self._ssrcs.get(int(peer))
-        if ssrcs is None:
+        known = self._ssrcs.get(int(peer))
+        if known is None:
             raise _api.ForwarderError("set_keys before publish or view")
-        sessions = _libsrtp.make_sessions(profile, rx, tx, ssrcs)
+        sessions = _libsrtp.make_sessions(profile, rx, tx, *known)
         cdef uintptr_t rx_context = sessions.rx
         cdef uintptr_t tx_context = sessions.tx
         _check(rf_peer_keys(f, handle, int(profile), <void *>rx_context, <void *>tx_context))
