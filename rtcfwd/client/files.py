@@ -23,6 +23,7 @@ import av.error
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler, Packet, VideoFrame
+from av.audio import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 
@@ -31,6 +32,7 @@ from rtcfwd.client.whip import ClientError
 AUDIO_CODECS = {"opus": "opus", "pcm_alaw": "pcma", "pcm_mulaw": "pcmu"}
 VIDEO_CODECS = {"h264": "h264", "vp8": "vp8"}
 MAX_FPS = 30
+G711_BYTES = 160  # 20 ms; one byte a sample, mono
 PROBE_PACKETS = 300  # looked at to find B-frames
 
 Item = tuple[
@@ -110,10 +112,11 @@ class Source:
                     if s.type in ("video", "audio")
                 }
                 ordered = "video" not in has or _in_order(container)
+                passable = "audio" not in has or _fits_rtp(container.streams.audio[0])
         except (av.error.FFmpegError, OSError) as error:
             raise ClientError(f"{path} cannot be read: {error.strerror or error}") from None
         own_video = VIDEO_CODECS.get(has.get("video", "")) if ordered else None
-        own_audio = AUDIO_CODECS.get(has.get("audio", ""))
+        own_audio = AUDIO_CODECS.get(has.get("audio", "")) if passable else None
         self.video_codec = (video or own_video or "h264") if "video" in has else None
         self.audio_codec = (audio or own_audio or "opus") if "audio" in has else None
         if video == "none":
@@ -127,10 +130,11 @@ class Source:
             self.passed |= {"video"} if passed else set()
         if self.audio_codec:
             passed = not reencode and own_audio == self.audio_codec
-            rate = 48000 if self.audio_codec == "opus" else 8000
-            self.audio = FileTrack(
-                "audio", self._packets("audio") if passed else self._sound(rate), pace
-            )
+            if not passed:
+                sound = self._sound(48000 if self.audio_codec == "opus" else 8000)
+            else:
+                sound = self._packets("audio") if self.audio_codec == "opus" else self._g711()
+            self.audio = FileTrack("audio", sound, pace)
             self.passed |= {"audio"} if passed else set()
         if not self.video and not self.audio:
             raise ClientError(f"{path} has neither video nor audio to publish")
@@ -165,6 +169,22 @@ class Source:
                     if kind == "video" and self.video is not None:
                         codec = stream.codec_context
                         self.video.size = (codec.width, codec.height)  # type: ignore[union-attr]
+                    yield out, seconds
+
+    def _g711(self) -> Iterator[Item]:
+        """The file's A-law or u-law bytes in packets of 20 ms, however the file groups them."""
+        for container, base in self._rounds():
+            stream = container.streams.audio[0]
+            waiting = b""
+            sent = 0
+            for packet in container.demux(stream):
+                waiting += bytes(packet)
+                while len(waiting) >= G711_BYTES:
+                    out: Packet[Any] = Packet(waiting[:G711_BYTES])
+                    waiting = waiting[G711_BYTES:]
+                    seconds = sent / 8000 + base
+                    sent += G711_BYTES
+                    out.pts, out.time_base = _ticks("audio", seconds)
                     yield out, seconds
 
     def _pictures(self) -> Iterator[Item]:
@@ -206,6 +226,12 @@ def _ticks(kind: str, seconds: float) -> tuple[int, fractions.Fraction]:
     """A time in ticks of 90 kHz for video, of 48 kHz for audio (exact for 8 kHz too)."""
     rate = 90000 if kind == "video" else 48000
     return round(seconds * rate), fractions.Fraction(1, rate)
+
+
+def _fits_rtp(stream: AudioStream) -> bool:
+    """Whether the audio has RTP's form: Opus is always, G.711 at 8 kHz mono (RFC 3551 4.5.14)."""
+    codec = stream.codec_context
+    return codec.name == "opus" or (codec.sample_rate == 8000 and codec.channels == 1)
 
 
 def _in_order(container: InputContainer) -> bool:

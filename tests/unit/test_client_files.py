@@ -109,6 +109,8 @@ async def test_alaw_is_passed_through(tmp_path: Path) -> None:
     assert (source.audio_codec, source.passed) == ("pcma", {"audio"})
     packets = await read_all(source.audio)
     assert b"".join(bytes(p) for p in packets) == b"".join(payloads)
+    assert {len(bytes(p)) for p in packets} == {160}  # 20 ms, however the file groups them
+    assert [p.pts for p in packets] == [i * 960 for i in range(10)]
 
 
 async def test_alaw_for_another_codec_is_decoded(tmp_path: Path) -> None:
