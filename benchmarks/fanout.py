@@ -52,6 +52,7 @@ class _Snapshot:
     runs: int
     rtcp: int
     published: tuple[int, int]
+    load_cpu_s: dict[str, float]
 
 
 class Bench:
@@ -107,11 +108,17 @@ class Bench:
     def join(self, viewers: int, samples: int | None = None) -> dict[str, Any]:
         """``viewers`` more, of which ``samples`` are sampled (default: as the settings say)."""
         samples = self.settings.samples if samples is None else samples
-        before = self.server.usage()
+        before, drops = self.server.usage(), worker_totals(self.server.api("server"))
         joined: dict[str, Any] = self.viewers.call(
             "join", viewers, samples, self.settings.at_once, timeout=600.0
         )
         joined["server_cpu_ns"] = self.server.usage().cpu_ns - before.cpu_ns
+        after = worker_totals(self.server.api("server"))
+        joined["drops"] = {
+            name: count - drops.get(name, 0)
+            for name, count in after.items()
+            if name.startswith("drops.") and count > drops.get(name, 0)
+        }
         self.ports = self.viewers.call("ports")
         if joined["failures"]:
             self.say(f"{len(joined['failures'])} joins failed: {joined['failures'][0]}")
@@ -137,6 +144,10 @@ class Bench:
             runs,
             rtcp,
             published,
+            {
+                "publisher": self.publisher.call("cpu_seconds"),
+                "viewers": self.viewers.call("cpu_seconds"),
+            },
         )
 
     def window(self, seconds: float) -> dict[str, Any]:
@@ -239,6 +250,10 @@ def _figures(
         "server_threads_cpu_s": busiest,
         "server_core_percent": round(100 * cpu / (wall * 1e9), 1),
         "server_core_busy_percent": round(100 * (after.core_ns - before.core_ns) / wall / 1e9, 1),
+        "load_side_cpu_s": {
+            name: round(spent - before.load_cpu_s[name], 3)
+            for name, spent in after.load_cpu_s.items()
+        },
         "load_core_busy_percent": round(100 * (after.load_ns - before.load_ns) / wall / 1e9, 1),
         "latency_p50_us": delays["all"]["p50"],
         "latency_p99_us": delays["all"]["p99"],
@@ -313,6 +328,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "segmentation": bench.lab.segmentation,
             "joins_per_second": round(joined["joined"] / joined["seconds"], 1),
             "join_failures": joined["failures"][:5],
+            "join_drops": joined["drops"],
             "server_rss_bytes": rss,
             "rss_bytes_per_viewer": round((rss - bench.rss_before) / joined["joined"]),
             "floor_ns_per_packet": bare,

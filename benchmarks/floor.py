@@ -208,9 +208,12 @@ def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0)
             lab.close()
     result["bitrate"] = bitrate
     result["engine"] = "libsrtp"
-    result["protect_ns"] = {
-        name: {str(size): round(protect_ns(library, name, size), 1) for size in (172, PACKET)}
-        for name in PROFILES
-    }
+    for name in PROFILES:
+        for size in (AUDIO_BYTES + RTP_HEADER, PACKET):
+            spent = round(protect_ns(library, name, size, destinations), 1)
+            mode = f"protect alone, {size} bytes"
+            rows.append(
+                {"mode": mode, "crypto": name, "destinations": destinations, "ns_per_packet": spent}
+            )
     result["rows"] = rows
     return result

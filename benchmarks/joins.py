@@ -41,6 +41,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "failures": len(joined["failures"]),
             "first_failure": joined["failures"][:1],
             "joins_per_second": round(joined["joined"] / joined["seconds"], 1),
+            "drops": joined["drops"],
             "join_p50_ms": milliseconds(50),
             "join_p99_ms": milliseconds(99),
             "server_cpu_us_per_join": round(joined["server_cpu_ns"] / count / 1000, 1),
