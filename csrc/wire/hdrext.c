@@ -1,11 +1,5 @@
-/* RTP header extensions (RFC 8285): read under one leg's ids, written under another's.
- *
- *   one-byte  0xBEDE | words |  id:4 len-1:4 data…          ids 1..14, 1..16 bytes
- *   two-byte  0x100x | words |  id:8 len:8   data…          ids 1..255, 0..255 bytes
- *
- * A zero byte is padding in both. In the one-byte form id 0 with a length and id 15 end the walk
- * (section 4.2).
- */
+/* See hdrext.h. One-byte form: id and length - 1 in one byte, id 0 is padding, id 15 ends the block.
+ * Two-byte form: id, length, data; id 0 is padding. */
 #include "wire/hdrext.h"
 
 #include <string.h>
@@ -13,104 +7,90 @@
 #include "base/cursor.h"
 #include "base/error.h"
 
-enum {
-    ONE_BYTE = 0xbede,
-    TWO_BYTE = 0x1000,
-    TWO_BYTE_MASK = 0xfff0,
-};
-
-static const char *const uris[RF_EXT_COUNT] = {NULL,
-#define X(name, uri) uri,
-                                               RF_EXTS(X)
-#undef X
-};
-
 const char *rf_ext_uri(int kind) {
-    return kind > RF_EXT_NONE && kind < RF_EXT_COUNT ? uris[kind] : NULL;
+    static const char *const uris[] = {
+        NULL,
+#define X(name, uri) uri,
+        RF_EXTS(X)
+#undef X
+    };
+    return kind > 0 && kind < RF_EXT_COUNT ? uris[kind] : NULL;
 }
 
-/* One element's head: 1 when *id and *len are set, 0 for a padding byte, -1 at the end. */
-static int next_head(rf_cursor *c, int one_byte, uint8_t *id, uint8_t *len) {
-    uint8_t first = rf_get8(c);
-    if (first == 0)
-        return 0;
-    if (!one_byte) {
-        *id = first;
-        *len = rf_get8(c);
-        return 1;
-    }
-    *id = first >> 4;
-    *len = (uint8_t)((first & 0x0f) + 1);
-    return *id == 0 || *id == 15 ? -1 : 1;
+static int one_byte(rf_cursor *c, uint8_t *id, uint8_t *len) {
+    uint8_t head = rf_get8(c);
+    *id = head >> 4;
+    *len = *id ? (uint8_t)((head & 0x0f) + 1) : 0;
+    return *id != 15;
+}
+
+static int two_byte(rf_cursor *c, uint8_t *id, uint8_t *len) {
+    *id = rf_get8(c);
+    *len = *id ? rf_get8(c) : 0;
+    return 1;
 }
 
 int rf_ext_parse(uint16_t profile, const uint8_t *ext, size_t len, const rf_ext_map *map,
                  rf_ext_item *out, int max) {
-    int one_byte = profile == ONE_BYTE;
+    int (*head)(rf_cursor *, uint8_t *, uint8_t *) = profile == 0xBEDE             ? one_byte
+                                                     : (profile & 0xfff0) == 0x1000 ? two_byte
+                                                                                    : NULL;
+    rf_cursor c = rf_cursor_of(ext, ext ? len : 0);
     int count = 0;
-    if (ext == NULL || (!one_byte && (profile & TWO_BYTE_MASK) != TWO_BYTE))
-        return 0;
-    rf_cursor c = rf_cursor_of(ext, len);
-    while (rf_left(&c) > 0 && count < max) {
-        uint8_t id = 0;
-        uint8_t size = 0;
-        int head = next_head(&c, one_byte, &id, &size);
-        if (head == 0)
-            continue;
-        if (head < 0)
+    while (head && count < max && rf_left(&c) > 0) {
+        uint8_t id, size;
+        if (!head(&c, &id, &size))
             break;
         const uint8_t *data = rf_take(&c, size);
         if (c.bad)
             break;
-        uint8_t kind = map->kind_of[id];
+        uint8_t kind = id ? map->kind_of[id] : RF_EXT_NONE;
         if (kind == RF_EXT_NONE || kind >= RF_EXT_COUNT)
             continue;
-        out[count++] = (rf_ext_item){.kind = kind, .len = size, .data = data};
+        out[count].kind = kind;
+        out[count].len = size;
+        out[count++].data = data;
     }
     return count;
 }
 
-static uint8_t id_for(const rf_ext_item *item, const uint8_t id_of[RF_EXT_COUNT]) {
-    return item->kind < RF_EXT_COUNT ? id_of[item->kind] : 0;
-}
-
 int rf_ext_build(const rf_ext_item *items, int count, const uint8_t id_of[RF_EXT_COUNT],
                  uint8_t *out, size_t cap) {
-    int one_byte = 1;
-    int written = 0;
-    size_t body = 0;
+    int wide = 0, any = 0;
+    size_t need = 4;
     for (int i = 0; i < count; i++) {
-        uint8_t id = id_for(&items[i], id_of);
-        if (id == 0)
+        uint8_t id = id_of[items[i].kind];
+        if (!id)
             continue;
-        written++;
-        body += items[i].len;
-        if (id > 14 || items[i].len == 0 || items[i].len > 16)
-            one_byte = 0;
+        any = 1;
+        wide |= id > 14 || items[i].len < 1 || items[i].len > 16;
+        need += items[i].len + 1u;
     }
-    if (written == 0)
+    if (!any)
         return 0;
-    body += (size_t)written * (one_byte ? 1 : 2);
-    size_t total = 4 + ((body + 3) & ~(size_t)3);
-    if (total > cap || total - 4 > (size_t)UINT16_MAX * 4)
+    if (wide)
+        for (int i = 0; i < count; i++)
+            need += id_of[items[i].kind] != 0;
+    size_t padded = (need + 3) / 4 * 4;
+    if (padded > cap)
         return RF_ENOSPC;
-    rf_put16(out, one_byte ? ONE_BYTE : TWO_BYTE);
-    rf_put16(out + 2, (uint16_t)((total - 4) / 4));
+    rf_put16(out, wide ? 0x1000 : 0xBEDE);
+    rf_put16(out + 2, (uint16_t)(padded / 4 - 1));
     size_t at = 4;
     for (int i = 0; i < count; i++) {
-        uint8_t id = id_for(&items[i], id_of);
-        if (id == 0)
+        uint8_t id = id_of[items[i].kind];
+        if (!id)
             continue;
-        if (one_byte) {
-            out[at++] = (uint8_t)(id << 4 | (items[i].len - 1));
-        } else {
+        if (wide) {
             out[at++] = id;
             out[at++] = items[i].len;
+        } else {
+            out[at++] = (uint8_t)(id << 4 | (items[i].len - 1));
         }
-        if (items[i].len > 0)
+        if (items[i].len)
             memcpy(out + at, items[i].data, items[i].len);
         at += items[i].len;
     }
-    memset(out + at, 0, total - at);
-    return (int)total;
+    memset(out + at, 0, padded - at);
+    return (int)padded;
 }

@@ -1,102 +1,73 @@
-/* What a payload says of itself, one reader a codec, chosen by a table.
+/* See keyframe.h.
  *
- *   H264  RFC 6184: single NAL unit, STAP-A (24), FU-A (28); the forms that only the interleaved
- *         mode knows (STAP-B, MTAP, FU-B) are malformed in modes 0 and 1
- *   H265  RFC 7798: single NAL unit, AP (48), FU (49); no DONL fields (sprop-max-don-diff 0)
- *   VP8   RFC 7741 section 4.2        VP9   RFC 9628 section 4.2
- *   AV1   the aggregation header and OBU elements of the AOM RTP payload format, section 4
- *
- * A payload that is cut short gives RF_PAYLOAD_MALFORMED together with what was seen before the
- * cut; the caller decides. Nothing is remembered between packets.
+ *   H264  RFC 6184: single NAL 1..23, STAP-A 24, FU-A 28 (only with its start bit)
+ *   H265  RFC 7798: single NAL, AP 48, FU 49
+ *   VP8   RFC 7741: S bit and partition 0, then the P bit of the frame header
+ *   VP9   RFC 9628: B bit, not P, spatial layer 0
+ *   AV1   AV1 RTP: N bit of the aggregation header
  */
 #include "wire/keyframe.h"
 
 #include "base/cursor.h"
 
-enum { H264_SLICE = 1, H264_IDR = 5, H264_SPS = 7, H264_STAP_A = 24, H264_FU_A = 28 };
-enum { H265_IRAP_FIRST = 16, H265_IRAP_LAST = 23, H265_VPS = 32, H265_SPS = 33 };
-enum { H265_AP = 48, H265_FU = 49, H265_PACI = 50 };
-enum { FU_START = 0x80, FU_END = 0x40 };
+enum { NAL_SLICE = 1, NAL_IDR = 5, NAL_SPS = 7, NAL_STAP_A = 24, NAL_FU_A = 28 };
 
 /* ---- H264 ---- */
 
-static unsigned h264_flags(unsigned type) {
-    if (type == H264_SPS)
+static unsigned h264_nal(uint8_t head) {
+    unsigned type = head & 0x1f;
+    if (type == NAL_SPS)
         return RF_PAYLOAD_KEY | RF_PAYLOAD_PARAMS;
-    if (type == H264_IDR)
+    if (type == NAL_IDR)
         return RF_PAYLOAD_KEY | RF_PAYLOAD_IDR;
+    if (type == NAL_SLICE && (head & 0x60) == 0)
+        return RF_PAYLOAD_DISCARDABLE;
     return 0;
 }
 
-static int h264_is_slice(unsigned type) {
-    return type >= H264_SLICE && type < H264_IDR;
-}
-
-static unsigned h264_stap(rf_cursor *c) {
+static unsigned h264_aggregate(rf_cursor c) {
     unsigned flags = 0;
-    int slices = 0;
-    int referred = 0; /* a NAL unit that other pictures need */
-    if (rf_left(c) == 0)
-        return RF_PAYLOAD_MALFORMED;
-    while (rf_left(c) > 0) {
-        size_t size = rf_get16(c);
-        const uint8_t *nal = rf_take(c, size);
-        if (c->bad || size == 0)
+    while (rf_left(&c) > 0) {
+        uint16_t size = rf_get16(&c);
+        const uint8_t *nal = rf_take(&c, size);
+        if (c.bad || size == 0)
             return flags | RF_PAYLOAD_MALFORMED;
-        unsigned type = nal[0] & 0x1f;
-        if (type == 0 || type >= H264_STAP_A)
-            return flags | RF_PAYLOAD_MALFORMED;
-        flags |= h264_flags(type);
-        slices += h264_is_slice(type);
-        referred |= nal[0] & 0x60;
+        flags |= h264_nal(nal[0]) & ~(unsigned)RF_PAYLOAD_DISCARDABLE;
     }
-    return slices > 0 && !referred ? flags | RF_PAYLOAD_DISCARDABLE : flags;
+    return flags;
 }
 
-static unsigned h264_fu(rf_cursor *c, uint8_t indicator) {
-    uint8_t head = rf_get8(c);
-    unsigned type = head & 0x1f;
-    if (c->bad || type == 0 || type >= H264_STAP_A)
+static unsigned h264(const uint8_t *p, size_t len) {
+    unsigned type = p[0] & 0x1f;
+    if (type >= 1 && type <= 23)
+        return h264_nal(p[0]);
+    if (type == NAL_STAP_A)
+        return len > 1 ? h264_aggregate(rf_cursor_of(p + 1, len - 1)) : RF_PAYLOAD_MALFORMED;
+    if (type != NAL_FU_A || len < 2 || (p[1] & 0xc0) == 0xc0)
         return RF_PAYLOAD_MALFORMED;
-    if ((head & FU_START) && (head & FU_END)) /* RFC 6184 section 5.8 */
-        return RF_PAYLOAD_MALFORMED;
-    unsigned flags = h264_is_slice(type) && !(indicator & 0x60) ? RF_PAYLOAD_DISCARDABLE : 0;
-    return head & FU_START ? flags | h264_flags(type) : flags;
-}
-
-static unsigned inspect_h264(rf_cursor *c) {
-    uint8_t head = rf_get8(c);
-    unsigned type = head & 0x1f;
-    if (c->bad || head & 0x80)
-        return RF_PAYLOAD_MALFORMED;
-    if (type == H264_STAP_A)
-        return h264_stap(c);
-    if (type == H264_FU_A)
-        return h264_fu(c, head);
-    if (type == 0 || type > H264_STAP_A)
-        return RF_PAYLOAD_MALFORMED;
-    if (h264_is_slice(type) && !(head & 0x60))
-        return RF_PAYLOAD_DISCARDABLE;
-    return h264_flags(type);
+    unsigned whole = h264_nal((uint8_t)((p[0] & 0xe0) | (p[1] & 0x1f)));
+    /* Only the first fragment begins something; any fragment may be of a frame nobody needs. */
+    return p[1] & 0x80 ? whole : whole & RF_PAYLOAD_DISCARDABLE;
 }
 
 const uint8_t *rf_h264_find_sps(const uint8_t *payload, size_t len, size_t *sps_len) {
     *sps_len = 0;
-    if (len == 0)
+    if (len < 2)
         return NULL;
-    if ((payload[0] & 0x1f) == H264_SPS) {
+    unsigned type = payload[0] & 0x1f;
+    if (type == NAL_SPS) {
         *sps_len = len;
         return payload;
     }
-    if ((payload[0] & 0x1f) != H264_STAP_A)
+    if (type != NAL_STAP_A)
         return NULL;
     rf_cursor c = rf_cursor_of(payload + 1, len - 1);
     while (rf_left(&c) > 0) {
-        size_t size = rf_get16(&c);
+        uint16_t size = rf_get16(&c);
         const uint8_t *nal = rf_take(&c, size);
         if (c.bad || size == 0)
             return NULL;
-        if ((nal[0] & 0x1f) == H264_SPS) {
+        if ((nal[0] & 0x1f) == NAL_SPS) {
             *sps_len = size;
             return nal;
         }
@@ -106,156 +77,91 @@ const uint8_t *rf_h264_find_sps(const uint8_t *payload, size_t len, size_t *sps_
 
 /* ---- H265 ---- */
 
-static unsigned h265_type(uint8_t head) {
-    return head >> 1 & 0x3f;
-}
-
-static unsigned h265_flags(unsigned type) {
-    if (type == H265_VPS || type == H265_SPS)
+static unsigned h265_type(unsigned type) {
+    if (type == 32 || type == 33) /* VPS, SPS */
         return RF_PAYLOAD_KEY | RF_PAYLOAD_PARAMS;
-    if (type >= H265_IRAP_FIRST && type <= H265_IRAP_LAST)
+    if (type >= 16 && type <= 23) /* IRAP */
         return RF_PAYLOAD_KEY | RF_PAYLOAD_IDR;
     return 0;
 }
 
-static unsigned h265_ap(rf_cursor *c) {
-    unsigned flags = 0;
-    if (rf_left(c) == 0)
+static unsigned h265(const uint8_t *p, size_t len) {
+    if (len < 3)
         return RF_PAYLOAD_MALFORMED;
-    while (rf_left(c) > 0) {
-        size_t size = rf_get16(c);
-        const uint8_t *nal = rf_take(c, size);
-        if (c->bad || size < 2 || h265_type(nal[0]) >= H265_AP)
+    unsigned type = p[0] >> 1 & 0x3f;
+    if (type < 48)
+        return h265_type(type);
+    if (type == 49)
+        return p[2] & 0x80 ? h265_type(p[2] & 0x3f) : 0;
+    if (type != 48)
+        return RF_PAYLOAD_MALFORMED;
+    unsigned flags = 0;
+    rf_cursor c = rf_cursor_of(p + 2, len - 2);
+    while (rf_left(&c) > 0) {
+        uint16_t size = rf_get16(&c);
+        const uint8_t *nal = rf_take(&c, size);
+        if (c.bad || size < 2)
             return flags | RF_PAYLOAD_MALFORMED;
-        flags |= h265_flags(h265_type(nal[0]));
+        flags |= h265_type(nal[0] >> 1 & 0x3f);
     }
     return flags;
 }
 
-static unsigned h265_fu(rf_cursor *c) {
-    uint8_t head = rf_get8(c);
-    unsigned type = head & 0x3f;
-    if (c->bad || type >= H265_AP || ((head & FU_START) && (head & FU_END)))
-        return RF_PAYLOAD_MALFORMED;
-    return head & FU_START ? h265_flags(type) : 0;
-}
+/* ---- VP8, VP9, AV1 ---- */
 
-static unsigned inspect_h265(rf_cursor *c) {
-    uint8_t head = rf_get8(c);
-    rf_get8(c);
-    if (c->bad || head & 0x80)
-        return RF_PAYLOAD_MALFORMED;
-    unsigned type = h265_type(head);
-    if (type == H265_AP)
-        return h265_ap(c);
-    if (type == H265_FU)
-        return h265_fu(c);
-    if (type > H265_PACI) /* RFC 7798 leaves 51..63 to nobody */
-        return RF_PAYLOAD_MALFORMED;
-    return h265_flags(type);
-}
-
-/* ---- VP8, VP9 ---- */
-
-static void skip_picture_id(rf_cursor *c) {
-    if (rf_get8(c) & 0x80)
-        rf_get8(c);
-}
-
-/* |X|R|N|S|R|PID| then, by X, |I|L|T|K| and the fields that these announce. */
-static unsigned inspect_vp8(rf_cursor *c) {
-    uint8_t head = rf_get8(c);
-    if (head & 0x80) {
-        uint8_t more = rf_get8(c);
-        if (more & 0x80)
-            skip_picture_id(c);
+static unsigned vp8(const uint8_t *p, size_t len) {
+    rf_cursor c = rf_cursor_of(p, len);
+    uint8_t first = rf_get8(&c);
+    unsigned flags = first & 0x20 ? RF_PAYLOAD_DISCARDABLE : 0;
+    if (first & 0x80) {
+        uint8_t more = rf_get8(&c);
+        if (more & 0x80 && rf_get8(&c) & 0x80) /* PictureID, 7 or 15 bits */
+            rf_get8(&c);
         if (more & 0x40)
-            rf_get8(c);
+            rf_get8(&c); /* TL0PICIDX */
         if (more & 0x30)
-            rf_get8(c);
+            rf_get8(&c); /* TID, KEYIDX */
     }
-    if (c->bad || rf_left(c) == 0)
+    int begins = first & 0x10 && (first & 0x07) == 0;
+    if (begins) {
+        uint8_t frame = rf_get8(&c);
+        if (!c.bad && !(frame & 1))
+            flags |= RF_PAYLOAD_KEY;
+    }
+    return c.bad ? RF_PAYLOAD_MALFORMED : flags;
+}
+
+static unsigned vp9(const uint8_t *p, size_t len) {
+    rf_cursor c = rf_cursor_of(p, len);
+    uint8_t first = rf_get8(&c);
+    unsigned layer = 0;
+    if (first & 0x80 && rf_get8(&c) & 0x80)
+        rf_get8(&c);
+    if (first & 0x20) {
+        layer = rf_get8(&c) >> 1 & 7;
+        if (!(first & 0x10))
+            rf_get8(&c); /* TL0PICIDX in non-flexible mode */
+    }
+    if (c.bad)
         return RF_PAYLOAD_MALFORMED;
-    unsigned flags = head & 0x20 ? RF_PAYLOAD_DISCARDABLE : 0;
-    int frame_start = (head & 0x10) != 0 && (head & 0x07) == 0;
-    if (!frame_start || (c->at[0] & 1) != 0)
-        return flags;
-    /* A key frame's tag is followed by a start code (RFC 6386 section 9.1). */
-    if (rf_left(c) >= 6 && (c->at[3] != 0x9d || c->at[4] != 0x01 || c->at[5] != 0x2a))
-        return flags | RF_PAYLOAD_MALFORMED;
-    return flags | RF_PAYLOAD_KEY;
+    return first & 0x08 && !(first & 0x40) && layer == 0 ? RF_PAYLOAD_KEY : 0;
 }
-
-/* |I|P|L|F|B|E|V|Z|: a frame of the lowest spatial layer that refers to no other picture. */
-static unsigned inspect_vp9(rf_cursor *c) {
-    uint8_t head = rf_get8(c);
-    unsigned spatial = 0;
-    if (head & 0x80)
-        skip_picture_id(c);
-    if (head & 0x20) {
-        spatial = rf_get8(c) >> 1 & 0x07;
-        if (!(head & 0x10))
-            rf_get8(c); /* TL0PICIDX */
-    }
-    if (c->bad || rf_left(c) == 0)
-        return RF_PAYLOAD_MALFORMED;
-    int predicted = (head & 0x40) != 0;
-    int frame_start = (head & 0x08) != 0;
-    return !predicted && frame_start && spatial == 0 ? RF_PAYLOAD_KEY : 0;
-}
-
-/* ---- AV1 ---- */
-
-/* LEB128 of at most five bytes, which is all that a 32-bit length needs. */
-static size_t leb128(rf_cursor *c) {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 35; shift += 7) {
-        uint8_t byte = rf_get8(c);
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80))
-            return (size_t)value;
-    }
-    c->bad = 1;
-    return 0;
-}
-
-/* |Z|Y|W W|N|: N says that a coded video sequence starts here. A sender that forgets N is
- * still found by a sequence header at the front, behind at most a temporal delimiter. */
-static unsigned inspect_av1(rf_cursor *c) {
-    enum { SEQUENCE_HEADER = 1, TEMPORAL_DELIMITER = 2 };
-    uint8_t head = rf_get8(c);
-    if (c->bad || rf_left(c) == 0 || ((head & 0x80) && (head & 0x08)))
-        return RF_PAYLOAD_MALFORMED;
-    if (head & 0x08)
-        return RF_PAYLOAD_KEY;
-    if (head & 0x80)
-        return 0;
-    unsigned announced = head >> 4 & 3; /* 0: every element has a length */
-    for (unsigned i = 1; i <= 2 && rf_left(c) > 0; i++) {
-        size_t size = i == announced ? rf_left(c) : leb128(c);
-        const uint8_t *obu = rf_take(c, size);
-        if (c->bad || size == 0)
-            return RF_PAYLOAD_MALFORMED;
-        unsigned type = obu[0] >> 3 & 0x0f;
-        if (type == SEQUENCE_HEADER)
-            return RF_PAYLOAD_KEY;
-        if (type != TEMPORAL_DELIMITER)
-            break;
-    }
-    return 0;
-}
-
-/* ---- all ---- */
 
 unsigned rf_payload_inspect(enum rf_codec codec, const uint8_t *payload, size_t len) {
-    static unsigned (*const inspect[])(rf_cursor *) = {
-        [RF_CODEC_H264] = inspect_h264, [RF_CODEC_H265] = inspect_h265,
-        [RF_CODEC_VP8] = inspect_vp8,   [RF_CODEC_VP9] = inspect_vp9,
-        [RF_CODEC_AV1] = inspect_av1,
-    };
-    size_t known = sizeof inspect / sizeof inspect[0];
-    if ((size_t)codec >= known || inspect[codec] == NULL)
+    if (len == 0)
         return 0;
-    rf_cursor c = rf_cursor_of(payload, len);
-    return inspect[codec](&c);
+    switch (codec) {
+    case RF_CODEC_H264:
+        return h264(payload, len);
+    case RF_CODEC_H265:
+        return h265(payload, len);
+    case RF_CODEC_VP8:
+        return vp8(payload, len);
+    case RF_CODEC_VP9:
+        return vp9(payload, len);
+    case RF_CODEC_AV1:
+        return payload[0] & 0x08 ? RF_PAYLOAD_KEY : 0;
+    default:
+        return 0;
+    }
 }

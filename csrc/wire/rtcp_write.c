@@ -1,168 +1,141 @@
-/* Builds the RTCP that we send (the reader is rtcp.c; same RFCs). Each function appends one packet
- * or, when it does not fit, leaves the writer untouched. Padding is never written. */
+/* Writing RTCP; see rtcp.h. Each writer asks for its whole room first, so that a full buffer leaves
+ * nothing half written. */
 #include <string.h>
 
 #include "base/cursor.h"
 #include "base/error.h"
 #include "wire/rtcp.h"
 
-enum {
-    HEAD = 4,
-    REPORT_BLOCK = 24,
-    MAX_COUNT = 31, /* five bits */
-    SDES_CNAME = 1,
-};
-
-/* Room for a packet of `len` bytes (a multiple of 4) with its head written, or NULL. */
-static uint8_t *open_packet(rf_writer *w, uint8_t type, int count, size_t len) {
-    if (w->at > w->cap || len > w->cap - w->at || len / 4 - 1 > UINT16_MAX)
+/* Room for a packet of `size` bytes (a multiple of 4) with its head written, or NULL. */
+static uint8_t *open_packet(rf_writer *w, int type, int count, size_t size) {
+    if (size > w->cap - w->at || count > 31)
         return NULL;
     uint8_t *p = w->out + w->at;
     p[0] = (uint8_t)(0x80 | count);
-    p[1] = type;
-    rf_put16(p + 2, (uint16_t)(len / 4 - 1));
-    w->at += len;
-    return p + HEAD;
-}
-
-/* The same for feedback: sender and media SSRC written, the FCI left to the caller. */
-static uint8_t *open_feedback(rf_writer *w, uint8_t type, int format, uint32_t sender,
-                              uint32_t media, size_t fci) {
-    uint8_t *p = open_packet(w, type, format, HEAD + 8 + fci);
-    if (p == NULL)
-        return NULL;
-    rf_put32(p, sender);
-    rf_put32(p + 4, media);
-    return p + 8;
+    p[1] = (uint8_t)type;
+    rf_put16(p + 2, (uint16_t)(size / 4 - 1));
+    w->at += size;
+    return p;
 }
 
 int rf_rtcp_write_sr(rf_writer *w, const rf_sender_info *s) {
-    uint8_t *p = open_packet(w, RF_RTCP_SR, 0, HEAD + 24);
-    if (p == NULL)
+    uint8_t *p = open_packet(w, RF_RTCP_SR, 0, 28);
+    if (!p)
         return RF_ENOSPC;
-    rf_put32(p, s->ssrc);
-    rf_put64(p + 4, s->ntp);
-    rf_put32(p + 12, s->rtp_ts);
-    rf_put32(p + 16, s->packets);
-    rf_put32(p + 20, s->octets);
+    rf_put32(p + 4, s->ssrc);
+    rf_put64(p + 8, s->ntp);
+    rf_put32(p + 16, s->rtp_ts);
+    rf_put32(p + 20, s->packets);
+    rf_put32(p + 24, s->octets);
     return RF_OK;
 }
 
-static void put_report(uint8_t *p, const rf_report_block *b) {
-    int32_t lost = b->cumulative_lost; /* clamped to 24 bits, never wrapped (section 6.4.1) */
-    lost = lost > 0x7fffff ? 0x7fffff : lost < -0x800000 ? -0x800000 : lost;
-    rf_put32(p, b->ssrc);
-    rf_put32(p + 4, (uint32_t)b->fraction_lost << 24 | ((uint32_t)lost & 0xffffff));
-    rf_put32(p + 8, b->highest_seq);
-    rf_put32(p + 12, b->jitter);
-    rf_put32(p + 16, b->lsr);
-    rf_put32(p + 20, b->dlsr);
-}
-
-int rf_rtcp_write_rr(rf_writer *w, uint32_t sender_ssrc, const rf_report_block *blocks, int count) {
-    if (count < 0 || count > MAX_COUNT)
-        return RF_EINVAL;
-    uint8_t *p = open_packet(w, RF_RTCP_RR, count, HEAD + 4 + (size_t)count * REPORT_BLOCK);
-    if (p == NULL)
+int rf_rtcp_write_rr(rf_writer *w, uint32_t sender_ssrc, const rf_report_block *blocks,
+                     int count) {
+    uint8_t *p = open_packet(w, RF_RTCP_RR, count, 8 + 24 * (size_t)count);
+    if (!p)
         return RF_ENOSPC;
-    rf_put32(p, sender_ssrc);
-    for (int i = 0; i < count; i++)
-        put_report(p + 4 + (size_t)i * REPORT_BLOCK, &blocks[i]);
+    rf_put32(p + 4, sender_ssrc);
+    for (int i = 0; i < count; i++) {
+        uint8_t *b = p + 8 + 24 * i;
+        rf_put32(b, blocks[i].ssrc);
+        rf_put32(b + 4, (uint32_t)blocks[i].fraction_lost << 24 |
+                            ((uint32_t)blocks[i].cumulative_lost & 0xffffff));
+        rf_put32(b + 8, blocks[i].highest_seq);
+        rf_put32(b + 12, blocks[i].jitter);
+        rf_put32(b + 16, blocks[i].lsr);
+        rf_put32(b + 20, blocks[i].dlsr);
+    }
     return RF_OK;
 }
 
 int rf_rtcp_write_sdes(rf_writer *w, const uint32_t *ssrcs, int count, const char *cname) {
-    size_t name = strlen(cname);
-    if (count < 1 || count > MAX_COUNT || name > 255)
-        return RF_EINVAL;
-    /* SSRC, item head, text, at least one zero to end the chunk, to a multiple of 4. */
-    size_t chunk = (4 + 2 + name + 1 + 3) & ~(size_t)3;
-    uint8_t *p = open_packet(w, RF_RTCP_SDES, count, HEAD + (size_t)count * chunk);
-    if (p == NULL)
+    size_t name = strnlen(cname, 255);
+    size_t chunk = (4 + 2 + name + 1 + 3) / 4 * 4; /* SSRC, item, a zero, padded */
+    uint8_t *p = open_packet(w, RF_RTCP_SDES, count, 4 + chunk * (size_t)count);
+    if (!p)
         return RF_ENOSPC;
-    for (int i = 0; i < count; i++, p += chunk) {
-        rf_put32(p, ssrcs[i]);
-        p[4] = SDES_CNAME;
-        p[5] = (uint8_t)name;
-        memcpy(p + 6, cname, name);
-        memset(p + 6 + name, 0, chunk - 6 - name);
+    for (int i = 0; i < count; i++) {
+        uint8_t *c = p + 4 + chunk * (size_t)i;
+        memset(c, 0, chunk);
+        rf_put32(c, ssrcs[i]);
+        c[4] = 1; /* CNAME */
+        c[5] = (uint8_t)name;
+        memcpy(c + 6, cname, name);
     }
     return RF_OK;
 }
 
 int rf_rtcp_write_bye(rf_writer *w, const uint32_t *ssrcs, int count) {
-    if (count < 0 || count > MAX_COUNT)
-        return RF_EINVAL;
-    uint8_t *p = open_packet(w, RF_RTCP_BYE, count, HEAD + (size_t)count * 4);
-    if (p == NULL)
+    uint8_t *p = open_packet(w, RF_RTCP_BYE, count, 4 + 4 * (size_t)count);
+    if (!p)
         return RF_ENOSPC;
     for (int i = 0; i < count; i++)
-        rf_put32(p + (size_t)i * 4, ssrcs[i]);
+        rf_put32(p + 4 + 4 * i, ssrcs[i]);
     return RF_OK;
-}
-
-/* How many of seqs, from the first on, one (PID, BLP) pair can name; *blp is the second half. */
-static int fold(const uint16_t *seqs, int count, uint16_t *blp) {
-    int used = 1;
-    *blp = 0;
-    while (used < count) {
-        unsigned ahead = (uint16_t)(seqs[used] - seqs[0]);
-        if (ahead > 16)
-            break;
-        if (ahead > 0) /* 0: the same number twice */
-            *blp = (uint16_t)(*blp | 1u << (ahead - 1));
-        used++;
-    }
-    return used;
 }
 
 int rf_rtcp_write_nack(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc,
                        const uint16_t *seqs, int count) {
-    uint16_t blp;
-    size_t pairs = 0;
-    if (count < 1)
-        return RF_EINVAL;
-    for (int i = 0; i < count; i += fold(seqs + i, count - i, &blp))
+    int pairs = 0;
+    for (int i = 0; i < count;) { /* a dry run counts the pairs */
+        uint16_t pid = seqs[i++];
+        while (i < count && (uint16_t)(seqs[i] - pid) <= 16)
+            i++;
         pairs++;
-    uint8_t *p = open_feedback(w, RF_RTCP_RTPFB, 1, sender_ssrc, media_ssrc, pairs * 4);
-    if (p == NULL)
+    }
+    if (!pairs)
+        return RF_EINVAL;
+    uint8_t *p = open_packet(w, RF_RTCP_RTPFB, 1, 12 + 4 * (size_t)pairs);
+    if (!p)
         return RF_ENOSPC;
-    for (int i = 0, used; i < count; i += used, p += 4) {
-        used = fold(seqs + i, count - i, &blp);
-        rf_put16(p, seqs[i]);
+    rf_put32(p + 4, sender_ssrc);
+    rf_put32(p + 8, media_ssrc);
+    p += 12;
+    for (int i = 0; i < count; p += 4) {
+        uint16_t pid = seqs[i++], blp = 0;
+        for (; i < count && (uint16_t)(seqs[i] - pid) <= 16; i++)
+            if (seqs[i] != pid)
+                blp = (uint16_t)(blp | 1u << ((uint16_t)(seqs[i] - pid) - 1));
+        rf_put16(p, pid);
         rf_put16(p + 2, blp);
     }
     return RF_OK;
 }
 
 int rf_rtcp_write_pli(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc) {
-    return open_feedback(w, RF_RTCP_PSFB, 1, sender_ssrc, media_ssrc, 0) == NULL ? RF_ENOSPC
-                                                                                 : RF_OK;
+    uint8_t *p = open_packet(w, RF_RTCP_PSFB, 1, 12);
+    if (!p)
+        return RF_ENOSPC;
+    rf_put32(p + 4, sender_ssrc);
+    rf_put32(p + 8, media_ssrc);
+    return RF_OK;
 }
 
 int rf_rtcp_write_fir(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc, uint8_t seq) {
-    /* The media SSRC of the head is 0; whom it concerns stands in the FCI (RFC 5104 4.3.1.2). */
-    uint8_t *p = open_feedback(w, RF_RTCP_PSFB, 4, sender_ssrc, 0, 8);
-    if (p == NULL)
+    uint8_t *p = open_packet(w, RF_RTCP_PSFB, 4, 20);
+    if (!p)
         return RF_ENOSPC;
-    rf_put32(p, media_ssrc);
-    rf_put32(p + 4, (uint32_t)seq << 24);
+    rf_put32(p + 4, sender_ssrc);
+    rf_put32(p + 8, 0); /* RFC 5104 section 4.3.1.2: the SSRC asked stands in the entry */
+    rf_put32(p + 12, media_ssrc);
+    rf_put32(p + 16, (uint32_t)seq << 24);
     return RF_OK;
 }
 
 int rf_rtcp_write_remb(rf_writer *w, uint32_t sender_ssrc, uint64_t bps, const uint32_t *ssrcs,
                        int count) {
-    unsigned exponent = 0;
-    if (count < 0 || count > 255)
-        return RF_EINVAL;
-    while (bps >> exponent > 0x3ffff) /* rounds down: never promise more than was meant */
+    uint32_t exponent = 0;
+    while (bps >> exponent > 0x3ffff)
         exponent++;
-    uint8_t *p = open_feedback(w, RF_RTCP_PSFB, 15, sender_ssrc, 0, 8 + (size_t)count * 4);
-    if (p == NULL)
+    uint8_t *p = count > 255 ? NULL : open_packet(w, RF_RTCP_PSFB, 15, 20 + 4 * (size_t)count);
+    if (!p)
         return RF_ENOSPC;
-    memcpy(p, "REMB", 4);
-    rf_put32(p + 4, (uint32_t)count << 24 | exponent << 18 | (uint32_t)(bps >> exponent));
+    rf_put32(p + 4, sender_ssrc);
+    rf_put32(p + 8, 0);
+    memcpy(p + 12, "REMB", 4);
+    rf_put32(p + 16, (uint32_t)count << 24 | exponent << 18 | (uint32_t)(bps >> exponent));
     for (int i = 0; i < count; i++)
-        rf_put32(p + 8 + (size_t)i * 4, ssrcs[i]);
+        rf_put32(p + 20 + 4 * i, ssrcs[i]);
     return RF_OK;
 }
