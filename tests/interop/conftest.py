@@ -2,7 +2,7 @@
 
 `server`   starts `python -m rtcfwd serve` on free ports, waits for its ready line, and at the end
            stops it by SIGTERM: it must leave with status 0 and without a traceback in its log. A
-           module may set `WORKERS` (default 2).
+           module may set `WORKERS` (default 2) and `HOST` (default 127.0.0.1).
 `chromium` is one headless browser for the whole run; `pages` opens tabs of the server's own page in
            a fresh profile and samples their getStats five times a second (see stats.py).
 `record`   writes a test's figures to build/interop/NAME.json: times to the first frame, bitrates.
@@ -53,7 +53,11 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "server.log"
-    running = Server(workers=getattr(request.module, "WORKERS", 2), log=log)
+    running = Server(
+        workers=getattr(request.module, "WORKERS", 2),
+        host=getattr(request.module, "HOST", "127.0.0.1"),
+        log=log,
+    )
     try:
         running.wait_ready()
         yield running

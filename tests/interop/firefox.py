@@ -23,7 +23,6 @@ from tests.interop.interop_tools import wait_until
 
 FIREFOX = "/usr/bin/firefox-esr"
 PREFERENCES = {
-    "media.peerconnection.ice.loopback": True,  # it leaves 127.0.0.1 out otherwise
     "media.peerconnection.ice.obfuscate_host_addresses": False,
     "media.navigator.permission.disabled": True,
     "media.navigator.streams.fake": True,

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-READY = re.compile(r"rtcfwd: ready http://([^/]+)/ udp:(\d+)")
+READY = re.compile(r"rtcfwd: ready http://.*:(\d+)/ udp:(\d+)")
 T = TypeVar("T")
 SECONDS = 5  # of pictures and sound that a viewer has to play
 
@@ -35,12 +35,15 @@ def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
 
 
 class Server:
-    """`rtcfwd serve` as a user runs it, on free ports of 127.0.0.1."""
+    """`rtcfwd serve` as a user runs it, on free ports. `host`: where it listens; the tests reach
+    it at 127.0.0.1."""
 
-    def __init__(self, *, workers: int, log: Path, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, workers: int, log: Path, host: str = "127.0.0.1", options: tuple[str, ...] = ()
+    ) -> None:
         # RTCFWD_INTEROP_SERVER: another command that prints the same ready line (harness work).
         command = os.environ.get("RTCFWD_INTEROP_SERVER", f"{sys.executable} -m rtcfwd").split()
-        fixed = ["serve", "--host", "127.0.0.1", "--port", "0", "--udp-port", "0"]
+        fixed = ["serve", "--host", host, "--port", "0", "--udp-port", "0"]
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -50,7 +53,7 @@ class Server:
                 stderr=subprocess.STDOUT,
             )
         self.pid = self.process.pid
-        self.host = ""
+        self.port = 0
         self.udp_port = 0
 
     def wait_ready(self) -> None:
@@ -59,13 +62,13 @@ class Server:
             return READY.search(self.text())
 
         match = wait_until(ready, "the server's ready line", 30)
-        self.host, self.udp_port = match[1], int(match[2])
+        self.port, self.udp_port = int(match[1]), int(match[2])
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
     def url(self, path: str = "/") -> str:
-        return f"http://{self.host}{path}"
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def api(self, path: str) -> Any:
         """GET a JSON page of the API; None for 404."""
@@ -226,14 +229,16 @@ def longest_freeze(samples: list[dict[str, Any]]) -> float:
     return max((b - a for a, b in pairwise(total)), default=0.0)
 
 
-def plays(tab: Tab, *, video: str, audio: str) -> dict[str, float]:
-    """Assert that a viewer plays both media; what it showed."""
+def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, float]:
+    """Assert that a viewer plays both media; what it showed. `tone`: it has to be heard, too."""
     first_frame_ms = tab.first_frame_ms()
+    tab.page.evaluate("document.getElementById('watch-video').muted = false")
     sample = tab.wait(
         lambda s: (
             s["video"].get("framesDecoded", 0) >= 20 * SECONDS
             and s["audio"].get("packetsReceived", 0) >= 45 * SECONDS
             and s["audio"].get("totalSamplesReceived", 0) >= 7000 * SECONDS
+            and (not tone or s["audio"].get("totalAudioEnergy", 0) > 1e-3)
         ),
         f"{SECONDS} s of pictures and sound",
         60,

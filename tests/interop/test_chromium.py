@@ -19,7 +19,6 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     publisher = pages.publish(name, video=video, audio=audio)
     viewers = [pages.watch(name) for _ in range(2)]
     shown = [plays(viewer, video=video, audio=audio) for viewer in viewers]
-    assert all(figures["audio_energy"] > 0 for figures in shown)  # the tone came through
 
     # A third one joins in the middle of the GOP; Chromium makes a key frame only when asked, and
     # the veteran sees that none was made for the newcomer.

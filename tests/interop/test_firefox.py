@@ -9,13 +9,16 @@ from __future__ import annotations
 from tests.interop.interop_tools import Pages, Server, plays
 
 WORKERS = 2
+HOST = "0.0.0.0"  # Firefox offers the address of the default route alone, never 127.0.0.1
 
 
 def test_firefox_publishes(server: Server, pages: Pages, firefox_pages: Pages, record) -> None:
     name = "firefox"
     firefox_pages.publish(name, video="VP8", audio="PCMA")
     viewers = {"chromium": pages.watch(name), "firefox": firefox_pages.watch(name)}
-    record(**{who: plays(tab, video="VP8", audio="PCMA") for who, tab in viewers.items()})
+    # Without a sound card Firefox's AudioContext makes silence: packets come, but no tone.
+    shown = {who: plays(tab, video="VP8", audio="PCMA", tone=False) for who, tab in viewers.items()}
+    record(**shown)
 
 
 def test_firefox_watches_chromium(
