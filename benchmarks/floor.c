@@ -62,7 +62,7 @@ typedef struct batch {
 
 static uint8_t slab[SLAB + 64 * 1024];
 static batch out;
-static uint16_t sequence[65536];
+static uint16_t sequence[2][65536]; /* by stream (video, audio) and destination */
 
 static uint64_t now(clockid_t clock) {
     struct timespec t;
@@ -100,11 +100,13 @@ static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t
                  uint16_t segment) {
     int i = out.messages++;
     struct msghdr *m = &out.message[i].msg_hdr;
-    out.to[i] = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port),
-                                     .sin_addr.s_addr = p->address};
+    out.to[i] = (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = p->address};
     out.iov[i] = (struct iovec){data, len};
-    *m = (struct msghdr){.msg_name = &out.to[i], .msg_namelen = sizeof out.to[i],
-                         .msg_iov = &out.iov[i], .msg_iovlen = 1};
+    *m = (struct msghdr){.msg_name = &out.to[i],
+                         .msg_namelen = sizeof out.to[i],
+                         .msg_iov = &out.iov[i],
+                         .msg_iovlen = 1};
     if (len > segment) {
         m->msg_control = out.control[i].bytes;
         m->msg_controllen = sizeof out.control[i].bytes;
@@ -117,11 +119,12 @@ static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t
     o->datagram_runs++;
 }
 
-static int write_packet(const plan *p, int destination, const uint8_t *source, int size,
+static int write_packet(const plan *p, int destination, int stream, const uint8_t *source, int size,
                         uint8_t *to) {
-    uint16_t seq = htons(sequence[destination]++);
+    uint16_t seq = htons(sequence[stream][destination]++);
     memcpy(to, source, (size_t)size);
     memcpy(to + 2, &seq, sizeof seq);
+    to[8] = (uint8_t)stream; /* an SSRC, and so a libsrtp stream, of its own */
     if (!p->protect)
         return size + TRAILER;
     int len = size;
@@ -141,7 +144,7 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
             flush(p, o);
         for (int i = 0; i < count; i++) {
             uint8_t *to = slab + out.used;
-            int len = write_packet(p, d, source + i * PACKET_MAX, size[i], to);
+            int len = write_packet(p, d, count == 1, source + i * PACKET_MAX, size[i], to);
             if (len < 0) {
                 o->errors++;
                 continue;
@@ -176,7 +179,8 @@ int rb_floor(const plan *p, outcome *o) {
     for (size_t i = 0; i < sizeof source; i++)
         source[i] = (uint8_t)(i * 31);
     for (int i = 0; i < 256; i++) {
-        static const uint8_t header[HEADER] = {0x80, 0x60, 0, 0, 0, 0, 0, 1, 0x33, 0x33, 0x33, 0x33};
+        static const uint8_t header[HEADER] = {0x80, 0x60, 0,    0,    0,    0,
+                                               0,    1,    0x33, 0x33, 0x33, 0x33};
         memcpy(source + i * PACKET_MAX, header, HEADER);
     }
     uint64_t cpu = now(CLOCK_THREAD_CPUTIME_ID), wall = now(CLOCK_MONOTONIC);
@@ -201,7 +205,7 @@ uint64_t rb_protect(protect_fn protect, void **contexts, int destinations, int s
     for (int r = 0; r < rounds; r++)
         for (int d = 0; d < destinations; d++) {
             int len = size;
-            uint16_t seq = htons(sequence[d]++);
+            uint16_t seq = htons(sequence[0][d]++);
             memcpy(slab, source, (size_t)size);
             memcpy(slab + 2, &seq, sizeof seq);
             if (protect(contexts[d], slab, &len) != 0)

@@ -2,7 +2,8 @@
 
 ``floor.c`` is compiled when it is needed (a C compiler is the only demand). The floor sends the
 same packet sizes in the same run lengths to as many destinations through the same lab and the same
-counting drop, with and without libsrtp's protect.
+counting drop, with and without libsrtp's protect (a session for each destination, with two
+streams, as a viewer has).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A join storm: how many viewers a second get from POST to SRTP keys while a stream is forwarded.
+"""A join storm: how many viewers a second get from POST to SRTP keys while a stream is forwarded,
+and how long the sampled ones wait for their first media packet.
 
 The joining side is Python on the other core; when that core is busy, the figure is a lower bound
 and the result says so.
@@ -23,13 +24,15 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         wall = time.monotonic() - at
         load = core_busy_ns(settings.load_cpu) - load
         core = core_busy_ns(settings.server_cpu) - core
+        time.sleep(1.0)
+        first = bench.viewers.call("first_media_s")
         rss = bench.server.usage().rss - bench.rss_before
     finally:
         bench.close()
     count = max(joined["joined"], 1)
     times = joined["join_s"]
 
-    def milliseconds(percent: float) -> float | None:
+    def milliseconds(percent: float, times: list[float] = times) -> float | None:
         value = results.percentile(times, percent)
         return None if value is None else round(value * 1000, 1)
 
@@ -44,6 +47,8 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "drops": joined["drops"],
             "join_p50_ms": milliseconds(50),
             "join_p99_ms": milliseconds(99),
+            "first_packet_p50_ms": milliseconds(50, first),
+            "first_packet_max_ms": milliseconds(100, first),
             "server_cpu_us_per_join": round(joined["server_cpu_ns"] / count / 1000, 1),
             "server_core_busy_percent": round(100 * core / wall / 1e9, 1),
             "load_core_busy_percent": load_percent,

@@ -18,9 +18,9 @@ from urllib.parse import urljoin
 import aiohttp
 from aioice import stun
 from pylibsrtp import Policy, Session
-from rtcfwd.dtls import DtlsTransport
 
 from rtcfwd.certs import Certificate
+from rtcfwd.dtls import DtlsTransport
 
 from .media import AUDIO_PT, VIDEO_PT
 from .netlab import drop_media
@@ -141,7 +141,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._peer = peer
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._peer._receive(data)
+        if data:
+            self._peer._receive(data)
 
     def error_received(self, exc: Exception) -> None:
         pass
@@ -171,6 +172,7 @@ class Peer:
     answered: float = field(init=False, default=0.0)
     checked: float = field(init=False, default=0.0)
     connected: float = field(init=False, default=0.0)
+    first_media: float = field(init=False, default=0.0)  # as seen while joining
     local: Credentials = field(init=False)
     remote: Credentials = field(init=False)
     _tie_breaker: int = field(init=False)
@@ -236,7 +238,9 @@ class Peer:
             self._timer = loop.call_later(self.stun_interval, self._check)
 
     def _receive(self, data: bytes) -> None:
-        if self._done.done() or not data:
+        if 128 <= data[0] <= 191 and not self.first_media:
+            self.first_media = time.monotonic()
+        if self._done.done():
             return
         now = time.monotonic()
         if data[0] < 4 and not self.checked:

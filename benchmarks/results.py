@@ -150,6 +150,7 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
         ("joins_per_second", "joins/s"),
         ("join_p50_ms", "join p50 ms"),
         ("join_p99_ms", "join p99 ms"),
+        ("first_packet_p50_ms", "first packet p50 ms"),
         ("server_cpu_us_per_join", "server µs/join"),
         ("failures", "failed"),
     ],

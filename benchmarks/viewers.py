@@ -113,6 +113,17 @@ class Viewers(Worker):
         """Media that arrived at the sunk viewers, where their sockets count it (``deaf``)."""
         return sum(dropped(p.sock) for p in self._sunk())
 
+    def first_media_s(self) -> list[float]:
+        """From POST to the first media packet, seconds, of the sampled viewers that got one."""
+        offset = time.time() - time.monotonic()
+        times = []
+        for peer, kept in zip(self.sampled, self._kept, strict=True):
+            stamps = [stamp / 1e9 - offset for stamp, _ in kept[:1]]
+            first = peer.first_media or (stamps[0] if stamps else 0.0)
+            if first:
+                times.append(first - peer.started)
+        return sorted(times)
+
     def _sunk(self) -> list[Peer]:
         sampled = set(self.sampled)
         return [p for p in self.peers if p not in sampled]
