@@ -176,12 +176,13 @@ class WhepProbe:
     def _open(self, data: bytes) -> None:
         assert self._dtls is not None
         if self._srtp is None:
-            profile, receive_key, _ = self._dtls.keys
+            keys = self._dtls.keys
+            assert keys is not None
             self._srtp = pylibsrtp.Session(
                 pylibsrtp.Policy(
-                    key=receive_key,
+                    key=keys.rx,
                     ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND,
-                    srtp_profile=PROFILES[int(profile)],
+                    srtp_profile=PROFILES[int(keys.profile)],
                 )
             )
         packet = self._srtp.unprotect(data)
