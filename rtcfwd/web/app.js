@@ -65,8 +65,18 @@ async function refreshFigures() {
   for (const [panel, session] of [['watch', hook.viewer], ['publish', hook.publisher]]) {
     if (!session || session.state !== 'live') continue;
     const figures = await session.figures();
-    if (figures && session.state === 'live') showFigures(panel, describe(figures, panel === 'watch'));
+    if (!figures || session.state !== 'live') continue;
+    showFigures(panel, describe(figures, panel === 'watch'));
+    if (panel === 'watch') noteStill(session, figures);
   }
+}
+
+/** Say so when pictures stop while the connection stands: the server waits for the publisher. */
+function noteStill(viewer, figures) {
+  viewer.still = figures.frames > 0 && figures.fps === 0 ? (viewer.still || 0) + 1 : 0;
+  if (viewer.still === 2) showMessage('watch', 'The publisher is away. The picture goes on when it is back.', false);
+  if (viewer.still === 0 && viewer.wasStill) showMessage('watch', viewer.message, false);
+  viewer.wasStill = viewer.still >= 2;
 }
 
 // -- watching

@@ -106,10 +106,19 @@ export class Session extends EventTarget {
       const answer = await this.post(pc.localDescription.sdp);
       if (this.over || this.pc !== pc) return this.sendDelete(false);
       await pc.setRemoteDescription({type: 'answer', sdp: answer});
+      this.watchTransport(pc);
       await this.negotiated(pc);
     } catch (error) {
       if (this.pc === pc && !this.over) this.failedAttempt(error);
     }
+  }
+
+  /** The server ends a session by DTLS close_notify, which connectionState does not show at once. */
+  watchTransport(pc) {
+    const transport = pc.getTransceivers()[0]?.receiver.transport;
+    transport?.addEventListener('statechange', () => {
+      if (pc === this.pc && !this.over && transport.state === 'closed') this.lost();
+    });
   }
 
   async negotiated() {}

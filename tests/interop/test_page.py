@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what it shows, what it explains, and that it leaves nothing behind."""
+"""The page in a real Chromium: what it shows and explains, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -89,6 +89,9 @@ def test_viewer_waits_and_starts_by_itself(server: Server, pages: Pages, page: P
 
     publisher.close()  # the tab goes, its pagehide ends the session
     server.wait_gone("later")
+    expect(page.locator("#watch-message")).to_contain_text("The publisher is away", timeout=10000)
+    # After its grace time the server ends the stream; the page goes back to waiting by itself.
+    expect(page.locator("#watch-state")).to_have_text("waiting for the publisher", timeout=20000)
     expect(page.locator("#live-list li")).to_have_count(0, timeout=10000)
     page.click("#watch-stop")
     expect(page.locator("#watch-state")).to_have_text("stopped")
@@ -112,8 +115,11 @@ def test_pattern_is_read_by_the_command(server: Server, pages: Pages, record: An
     """The page draws the code strip that `rtcfwd play` reads, so the two check each other."""
     publisher = pages.publish("strip", video="H264", audio="opus")
     played = subprocess.run(
-        [sys.executable, "-m", "rtcfwd", "play", "--seconds", "3", "--stats"]
-        + [server.url("/whep/strip")],
+        [
+            sys.executable,
+            *["-m", "rtcfwd", "play", "--seconds", "3", "--stats"],
+            server.url("/whep/strip"),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
