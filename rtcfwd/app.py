@@ -58,6 +58,7 @@ class Server:
         self._make_forwarder = make_forwarder or compiled_forwarder
         self._bridge: EventBridge | None = None
         self._runner: web.AppRunner | None = None
+        self._listener: socket.socket | None = None
         self._lock: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._metrics: Metrics | None = None
@@ -75,14 +76,10 @@ class Server:
     async def _start(self) -> None:
         config = self.config
         loop = asyncio.get_running_loop()
-        listener = listen(config.host, config.port)
-        try:
-            self._lock = _lock_udp_port(config.udp_port)
-            self.forwarder = self._make_forwarder(config)
-            self._started = True
-        except BaseException:
-            listener.close()
-            raise
+        listener = self._listener = listen(config.host, config.port)
+        self._lock = _lock_udp_port(config.udp_port)
+        self.forwarder = self._make_forwarder(config)
+        self._started = True
         self.udp_port = self.forwarder.port
         self.http_port = listener.getsockname()[1]
         self.host = _reachable(config.host)
@@ -103,9 +100,13 @@ class Server:
         api = Api(self.registry, addresses, self.udp_port)
         pages = await asyncio.to_thread(Pages)  # reads files
         app = routes.build(self.registry, api, self._metrics.text, pages, self._failed)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        # Not decompressed: a body that does not decode would leave its traceback in the log.
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, auto_decompress=False
+        )
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
+        self._listener = None  # the site's now
         logger.info(
             "SRTP engine %s, GSO %s, %d workers, UDP port %d, addresses %s",
             self.forwarder.engine,
@@ -131,9 +132,10 @@ class Server:
         if self._started:
             self._started = False
             self.forwarder.close()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        for held in (self._listener, self._lock):
+            if held is not None:
+                held.close()
+        self._listener = self._lock = None
 
     async def _let_go(self) -> None:
         """Wait for the PeerGone and StreamGone events that follow a close_all()."""

@@ -78,6 +78,11 @@ def middleware(failed: Callable[[BaseException], None]) -> Middleware:
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise Problem(
+                    415, "Encoded body", "Send the body without Content-Encoding.",
+                    {"Accept-Encoding": "identity"},
+                )  # fmt: skip
             return await handler(request)
         except Exception as error:
             problem = problem_of(error)

@@ -25,7 +25,7 @@ class Resource:
         self.allow = ", ".join(sorted(self._methods))
         self._option_headers = {"Allow": self.allow, **(options or {})}
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         method = self._methods.get(request.method)
         if method is None:
             raise Problem(

@@ -56,7 +56,7 @@ def build(
         ("/", pages.index),
         ("/web/{file}", pages.file),
     ):
-        app.router.add_route("*", path, Resource({"GET": handler}))
+        app.router.add_route("*", path, Resource({"GET": handler}).handle)
     return app
 
 
@@ -72,7 +72,7 @@ def _add_signalling(router: web.UrlDispatcher, registry: Registry) -> None:
         {"GET": url.get, "DELETE": url.delete, "PATCH": url.patch}, {"Accept-Patch": FRAGMENT}
     )
     for protocol, endpoint in (("whip", whip), ("whep", whep)):
-        router.add_route("*", f"/{protocol}/{{stream}}", endpoint)
-        router.add_route("*", f"/webrtc/{protocol}", endpoint)
+        router.add_route("*", f"/{protocol}/{{stream}}", endpoint.handle)
+        router.add_route("*", f"/webrtc/{protocol}", endpoint.handle)
         for base in (f"/{protocol}", f"/webrtc/{protocol}"):
-            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", session)
+            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", session.handle)

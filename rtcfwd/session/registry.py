@@ -242,15 +242,13 @@ class Registry:
 
     def peer_gone(self, peer: PeerHandle) -> None:
         """The data plane has let go of a peer: its SSRCs are free."""
-        stream = self.by_peer.pop(peer, None)
+        stream = self.by_peer.get(peer)
         session = stream.peers.pop(peer, None) if stream is not None else None
         if stream is None or session is None:
             return
+        session.close("the data plane dropped it", dropped=True)  # mostly it is closed already
+        del self.by_peer[peer]
         self.ssrcs.release(session.ssrcs)
-        if session.state is not SessionState.CLOSED:
-            session.peer = None
-            session.close("the data plane dropped it")
-            stream.viewers.pop(session.id, None)
         self._close_if_empty(stream)
 
     def stream_gone(self, handle: StreamHandle) -> None:

@@ -149,8 +149,9 @@ class Session:
 
     # ---- the end ----
 
-    def close(self, reason: str) -> None:
-        """End it: close_notify (RFC 7675 section 5.2), BYE, keys forgotten. Idempotent."""
+    def close(self, reason: str, *, dropped: bool = False) -> None:
+        """End it: close_notify (RFC 7675 section 5.2), BYE, keys forgotten. Idempotent.
+        ``dropped``: the data plane has let go of the peer already."""
         if self.state is SessionState.CLOSED:
             return
         self.state = step(SESSION_TRANSITIONS, self.state, SessionState.CLOSED)
@@ -158,7 +159,7 @@ class Session:
         self._around.timers.set(self, None)
         self._dtls.close()
         self._flush()
-        if self.peer is not None:
+        if self.peer is not None and not dropped:
             try:
                 self._around.forwarder.close_peer(self.peer)
             except ForwarderError as error:

@@ -50,16 +50,23 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def run(self, now: float) -> None:
-        """Call what is due, each once."""
+        """Call what is due, each once. Should one raise (a mistake of ours), the others still run,
+        and then it is raised."""
         ready: list[Timed] = []
         while (when := self.next()) is not None and when <= now:
             item = heapq.heappop(self._heap)[2]
             del self._due[item]
             ready.append(item)
         self._armed = None
+        failure: Exception | None = None
         for item in ready:
-            item.on_deadline(now)
+            try:
+                item.on_deadline(now)
+            except Exception as error:
+                failure = failure or error
         self._rearm()
+        if failure is not None:
+            raise failure
 
     def _rebuild(self) -> None:
         self._heap = [(when, n, item) for n, (item, when) in enumerate(self._due.items())]
