@@ -27,6 +27,12 @@ _SETTLE = 0.5  # seconds from pause to reading: the publisher's silence limit is
 Say = Callable[[str], None]
 
 
+def _core(number: int) -> int:
+    """The number-th core that we may run on, or the last one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[min(number, len(cores) - 1)]
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     viewers: int = 500
@@ -36,8 +42,8 @@ class Settings:
     at_once: int = 16
     segmentation: str = "software"
     audio: bool = True
-    server_cpu: int = 0
-    load_cpu: int = 1
+    server_cpu: int = field(default_factory=lambda: _core(0))
+    load_cpu: int = field(default_factory=lambda: _core(1))
     server_options: list[str] = field(default_factory=list)
     perf: str | None = None  # file for `perf record` of the server during the window
 
@@ -336,4 +342,6 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             **figures,
         }
     )
+    if settings.server_cpu == settings.load_cpu:
+        result["caveats"].append("one core for server and load: nothing here is the server's alone")
     return result

@@ -19,7 +19,11 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
     result = results.stamp("joins")
     bench = Bench(settings, say)
     try:
-        at, load, core = time.monotonic(), core_busy_ns(settings.load_cpu), core_busy_ns(0)
+        at, load, core = (
+            time.monotonic(),
+            core_busy_ns(settings.load_cpu),
+            core_busy_ns(settings.server_cpu),
+        )
         joined = bench.join(settings.viewers)
         wall = time.monotonic() - at
         load = core_busy_ns(settings.load_cpu) - load

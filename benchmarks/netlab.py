@@ -56,7 +56,12 @@ def _new_namespace() -> int:
 
 
 def _ip(arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments.split()], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["ip", *arguments.split()], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise LabUnavailable("no `ip` command: install iproute2") from None
     if done.returncode:
         raise LabUnavailable(f"ip {arguments}: {done.stderr.strip()}")
 

@@ -6,10 +6,12 @@ from the server's own API.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from .netlab import enter_namespace
 
 _READY = re.compile(r"rtcfwd: ready (http://\S+) udp:(\d+)")
 
+_PR_SET_PDEATHSIG = 1
 COMMAND = [sys.executable, "-m", "rtcfwd", "serve"]
 
 
@@ -76,6 +79,7 @@ class Server:
         ]
 
         def prepare() -> None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if namespace is not None:
                 enter_namespace(namespace)
             if cpu is not None:
