@@ -3,16 +3,16 @@
 #ifndef RF_BASE_ERROR_H
 #define RF_BASE_ERROR_H
 
-#define RF_ERRORS(X)                                                  \
-    X(RF_ETRUNC, -1, "truncated or malformed input")                  \
-    X(RF_EINVAL, -2, "invalid argument")                              \
-    X(RF_ENOMEM, -3, "out of memory")                                 \
-    X(RF_EFULL, -4, "a bounded queue or table is full")               \
-    X(RF_ESTALE, -5, "the handle names an object that is gone")       \
-    X(RF_EAGAIN, -6, "would block; try again")                        \
-    X(RF_ESYS, -7, "a system call failed; see errno")                 \
-    X(RF_EAUTH, -8, "authentication or replay check failed")          \
-    X(RF_ESTATE, -9, "not possible in the object's present state")    \
+#define RF_ERRORS(X)                                                                               \
+    X(RF_ETRUNC, -1, "truncated or malformed input")                                               \
+    X(RF_EINVAL, -2, "invalid argument")                                                           \
+    X(RF_ENOMEM, -3, "out of memory")                                                              \
+    X(RF_EFULL, -4, "a bounded queue or table is full")                                            \
+    X(RF_ESTALE, -5, "the handle names an object that is gone")                                    \
+    X(RF_EAGAIN, -6, "would block; try again")                                                     \
+    X(RF_ESYS, -7, "a system call failed; see errno")                                              \
+    X(RF_EAUTH, -8, "authentication or replay check failed")                                       \
+    X(RF_ESTATE, -9, "not possible in the object's present state")                                 \
     X(RF_ENOSPC, -10, "the output buffer is too small")
 
 enum rf_err {

@@ -8,8 +8,8 @@ const char *rf_strerror(int err) {
     switch (err) {
     case RF_OK:
         return "no error";
-#define X(name, value, text)                                                                      \
-    case name:                                                                                    \
+#define X(name, value, text)                                                                       \
+    case name:                                                                                     \
         return text;
         RF_ERRORS(X)
 #undef X

@@ -51,9 +51,8 @@ void *rf_queue_reserve(rf_queue *q, uint64_t *ticket) {
             return NULL; /* a lap behind: full */
         if (ahead > 0) {
             at = atomic_load_explicit(&q->head, memory_order_relaxed);
-        } else if (atomic_compare_exchange_weak_explicit(&q->head, &at, at + 1,
-                                                         memory_order_seq_cst,
-                                                         memory_order_relaxed)) {
+        } else if (atomic_compare_exchange_weak_explicit(
+                       &q->head, &at, at + 1, memory_order_seq_cst, memory_order_relaxed)) {
             *ticket = at;
             return content_of(q, at);
         }
@@ -73,9 +72,8 @@ void *rf_queue_peek(rf_queue *q, uint64_t *ticket) {
             return NULL;
         if (ahead > 0) {
             at = atomic_load_explicit(&q->tail, memory_order_relaxed);
-        } else if (atomic_compare_exchange_weak_explicit(&q->tail, &at, at + 1,
-                                                         memory_order_relaxed,
-                                                         memory_order_relaxed)) {
+        } else if (atomic_compare_exchange_weak_explicit(
+                       &q->tail, &at, at + 1, memory_order_relaxed, memory_order_relaxed)) {
             *ticket = at;
             return content_of(q, at);
         }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 typedef struct rf_queue {
-    uint8_t *cells;    /* owned: capacity cells of stride bytes, each led by its sequence number */
+    uint8_t *cells; /* owned: capacity cells of stride bytes, each led by its sequence number */
     size_t stride;
     uint64_t mask;
     _Alignas(64) _Atomic uint64_t head; /* producers */

@@ -1,8 +1,8 @@
 /* Gaps in a publisher's sequence numbers, and our NACKs for them.
  *
  * A gap is noted when a packet beyond it arrives, asked for after 5 ms (most reordering is over by
- * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. A NACK leaves alone
- * in its datagram: FFmpeg reads no other. */
+ * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. A NACK leaves
+ * alone in its datagram: FFmpeg reads no other. */
 #include <stdlib.h>
 
 #include "base/error.h"

@@ -27,7 +27,8 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p) {
     uint32_t self = pub->setup.local_ssrc;
     int rc = RF_OK;
     if (!pub->setup.reduced_size) /* RFC 3550: a compound begins with a report */
-        rc = rf_rtcp_write_rr(&w, self, NULL, 0) || rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname);
+        rc = rf_rtcp_write_rr(&w, self, NULL, 0) ||
+             rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname);
     if (rc == RF_OK)
         rc = setup->pli || !setup->fir ? rf_rtcp_write_pli(&w, self, s->ssrc)
                                        : rf_rtcp_write_fir(&w, self, s->ssrc, pub->fir_seq++);

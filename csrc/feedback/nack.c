@@ -1,5 +1,5 @@
-/* A viewer asks again (RFC 4585 section 6.2.1): the packet is looked up in the log and sent anew, as
- * RTX (RFC 4588) where the viewer negotiated it, else byte for byte on its own SSRC.
+/* A viewer asks again (RFC 4585 section 6.2.1): the packet is looked up in the log and sent anew,
+ * as RTX (RFC 4588) where the viewer negotiated it, else byte for byte on its own SSRC.
  *
  * Bounded per packet (three tries, an RTT apart), per viewer (a share of its rate) and per compound
  * (the slab), so a viewer that asks for everything delays nobody. */
@@ -68,8 +68,7 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     if (!dst || x->blocked || pt == RF_NO_PT)
         return;
     size_t head = setup->rtx_ssrc && rtx_pt != RF_NO_PT
-                      ? rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, r->state->rtx_seq++,
-                                       dst)
+                      ? rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, r->state->rtx_seq++, dst)
                       : rf_rewrite(p, r->track, index, g, out, pt, dst);
     rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head,
                   rf_track_room(r->track, index) + slot->payload_at, slot->payload_len);

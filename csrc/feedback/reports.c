@@ -75,7 +75,9 @@ static void block_of(const rf_ctx *x, rf_source *s, rf_track *t, rf_report_block
     b->ssrc = s->ssrc;
     if (expected_now && lost_now > 0)
         b->fraction_lost = (uint8_t)(lost_now * 255 / (int64_t)expected_now);
-    b->cumulative_lost = (int32_t)(lost > 0x7fffff ? 0x7fffff : lost < -0x800000 ? -0x800000 : lost);
+    b->cumulative_lost = (int32_t)(lost > 0x7fffff    ? 0x7fffff
+                                   : lost < -0x800000 ? -0x800000
+                                                      : lost);
     b->highest_seq = (uint32_t)(s->highest_ext - (1u << 16));
     b->jitter = (uint32_t)s->jitter;
     b->lsr = s->last_sr_mid;
@@ -104,7 +106,8 @@ void rf_report_publisher(rf_ctx *x, rf_peer *p) {
     }
     uint8_t buffer[512 + RF_SRTP_TRAILER];
     rf_writer w = {buffer, 0, 512};
-    if (rf_rtcp_write_rr(&w, self, blocks, count) || rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname))
+    if (rf_rtcp_write_rr(&w, self, blocks, count) ||
+        rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname))
         return;
     if (remb && rf_rtcp_write_remb(&w, self, x->config->remb_bps, ssrcs, remb))
         return;

@@ -49,21 +49,21 @@ typedef struct rf_libsrtp {
 typedef struct rf_config {
     int workers;
     int in_memory;
-    int egress;               /* enum rf_egress_mode */
-    uint8_t bind_ip[16];      /* :: = every address, both families */
-    uint16_t port;            /* 0: the kernel's choice, see rf_port() */
+    int egress;          /* enum rf_egress_mode */
+    uint8_t bind_ip[16]; /* :: = every address, both families */
+    uint16_t port;       /* 0: the kernel's choice, see rf_port() */
     uint32_t max_peers;
     uint32_t max_streams;
-    uint32_t video_slots;     /* powers of two */
+    uint32_t video_slots; /* powers of two */
     uint32_t audio_slots;
     uint32_t socket_buffer;   /* bytes asked for SO_RCVBUF and SO_SNDBUF */
     uint32_t punt_slots;      /* power of two, per worker and ring */
     uint64_t start_pace_bps;  /* rate of a viewer's start burst */
     uint64_t start_max_bytes; /* a larger backlog starts with a poster frame */
     uint64_t start_max_ns;
-    uint64_t remb_bps;        /* told to publishers */
-    uint64_t resend_percent;  /* of a viewer's rate that NACKs may cost */
-    uint64_t wall_offset_ns;  /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
+    uint64_t remb_bps;       /* told to publishers */
+    uint64_t resend_percent; /* of a viewer's rate that NACKs may cost */
+    uint64_t wall_offset_ns; /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
     rf_libsrtp srtp;
 } rf_config;
 
@@ -127,8 +127,8 @@ typedef struct rf_view_track {
     uint8_t mid_len;
     char mid[16];
     uint32_t ssrc;
-    uint32_t rtx_ssrc; /* 0: resend on the same SSRC */
-    uint8_t pt_of_format[RF_MAX_FORMATS];     /* RF_NO_PT: not for this viewer */
+    uint32_t rtx_ssrc;                    /* 0: resend on the same SSRC */
+    uint8_t pt_of_format[RF_MAX_FORMATS]; /* RF_NO_PT: not for this viewer */
     uint8_t rtx_pt_of_format[RF_MAX_FORMATS];
 } rf_view_track;
 
@@ -150,7 +150,7 @@ int rf_send(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *dat
 
 /* ---- events ---- */
 enum rf_event_type {
-    RF_EVENT_STUN,             /* data: the datagram */
+    RF_EVENT_STUN, /* data: the datagram */
     RF_EVENT_DTLS,
     RF_EVENT_PEER_GONE,
     RF_EVENT_STREAM_GONE,
@@ -188,8 +188,8 @@ typedef struct rf_track_stats {
     uint64_t lost;           /* RFC 3550 expected minus received, repairs included */
     uint64_t repaired;       /* came by our NACK */
     uint64_t nacks_sent, keyframe_requests_sent, keyframes, duplicates;
-    uint64_t head;           /* log index of the next packet */
-    uint32_t jitter;         /* RTP clock units */
+    uint64_t head;   /* log index of the next packet */
+    uint32_t jitter; /* RTP clock units */
     uint32_t clock_rate;
     uint32_t ssrc;
     uint8_t format, codec, active, pad;
@@ -204,10 +204,10 @@ typedef struct rf_stream_stats {
 typedef struct rf_view_track_stats {
     uint64_t packets, bytes; /* sent, RTP with header, without resends */
     uint64_t resent, resent_bytes;
-    uint64_t nacks, plis;    /* received; nacks counts packets asked */
-    uint64_t skipped;        /* packets jumped over */
-    uint64_t lag;            /* log entries between cursor and head */
-    uint32_t fraction_lost;  /* of 256, newest report */
+    uint64_t nacks, plis;   /* received; nacks counts packets asked */
+    uint64_t skipped;       /* packets jumped over */
+    uint64_t lag;           /* log entries between cursor and head */
+    uint32_t fraction_lost; /* of 256, newest report */
     int32_t cumulative_lost;
     uint32_t jitter;
     uint32_t ssrc;
@@ -229,9 +229,9 @@ typedef struct rf_peer_stats {
 typedef struct rf_worker_stats {
     uint64_t turns, received, received_bytes, sent, sent_bytes;
     uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
-    uint64_t kernel_drops; /* SO_RXQ_OVFL */
+    uint64_t kernel_drops;              /* SO_RXQ_OVFL */
     uint64_t delay_ns_sum, delay_count; /* append to send, media only */
-    uint64_t drops[64];    /* by enum rf_drop */
+    uint64_t drops[64];                 /* by enum rf_drop */
     uint32_t peers;
     uint32_t receive_buffer; /* what the kernel gave */
 } rf_worker_stats;

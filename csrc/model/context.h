@@ -18,7 +18,7 @@
 #define RF_JOBS 192
 #define RF_SLAB (320 * 1024)
 #define RF_JOB_ROOM 2048 /* header with extensions, payload, tag, and what libsrtp may scribble */
-#define RF_EARLY 128         /* datagrams kept for peers whose keys are on their way */
+#define RF_EARLY 128     /* datagrams kept for peers whose keys are on their way */
 #define RF_SOURCE_BUCKETS 1024
 #define RF_EVENT_DATA 256
 
@@ -63,8 +63,8 @@ typedef struct rf_sub { /* this worker's viewers of one stream */
     rf_stream *stream;
     rf_peer **viewers; /* owned, dense */
     uint32_t count, cap;
-    uint32_t resume;   /* viewer to begin with */
-    uint8_t pending;   /* some viewer has more to get */
+    uint32_t resume; /* viewer to begin with */
+    uint8_t pending; /* some viewer has more to get */
     uint64_t seen[RF_KINDS];
     uint64_t low[RF_KINDS], head[RF_KINDS]; /* during a pass */
 } rf_sub;
@@ -100,10 +100,10 @@ typedef struct rf_ctx {
 
     rf_path_table paths;
     rf_ufrag_table ufrags;
-    rf_peer **peers;   /* by handle index; those it owns */
-    rf_peer **own;     /* the same, dense */
+    rf_peer **peers; /* by handle index; those it owns */
+    rf_peer **own;   /* the same, dense */
     uint32_t own_count, own_next;
-    rf_peer **pubs;    /* publishers among them */
+    rf_peer **pubs; /* publishers among them */
     uint32_t pub_count;
     rf_sub *subs;
     uint32_t sub_count, sub_resume;

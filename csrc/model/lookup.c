@@ -47,8 +47,7 @@ void rf_paths_free(rf_path_table *t) {
 }
 
 rf_path_entry *rf_paths_find(const rf_path_table *t, const rf_path *path) {
-    for (uint64_t i = path_hash(t->seed, path) & t->mask; t->entries[i].peer;
-         i = (i + 1) & t->mask)
+    for (uint64_t i = path_hash(t->seed, path) & t->mask; t->entries[i].peer; i = (i + 1) & t->mask)
         if (rf_path_equal(&t->entries[i].path, path))
             return &t->entries[i];
     return NULL;

@@ -38,8 +38,8 @@ typedef struct rf_peer {
     /* control plane's thread only: what must be taken back from the workers' tables */
     rf_path known_path[RF_MAX_PATHS];
     int known_paths;
-    uint8_t told_close;      /* nothing more may be asked of it */
-    uint16_t told_profile;   /* what set_keys and view were given; the objects outlive the peer's */
+    uint8_t told_close;    /* nothing more may be asked of it */
+    uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */
     struct {
         uint8_t bytes[32];

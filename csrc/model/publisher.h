@@ -22,9 +22,9 @@ typedef struct rf_source {
     int held;          /* waiting for a key frame to open the map with */
     uint64_t first_ext, highest_ext;
     uint64_t received;
-    uint32_t ts_delta;          /* stream ts = publisher's ts + delta */
-    uint64_t probation_ext;     /* RFC 3550 A.1: expected next after a big jump; 0: none */
-    uint32_t candidate_ssrc;    /* a new SSRC under probation */
+    uint32_t ts_delta;       /* stream ts = publisher's ts + delta */
+    uint64_t probation_ext;  /* RFC 3550 A.1: expected next after a big jump; 0: none */
+    uint32_t candidate_ssrc; /* a new SSRC under probation */
     rf_seqmap map;
     rf_gap gap[RF_GAPS];
     int gaps;
@@ -44,7 +44,7 @@ typedef struct rf_pub {
     rf_source source[RF_KINDS];
     int64_t ntp_offset_ns; /* our monotonic clock minus the publisher's NTP, both in ns */
     int has_offset;
-    int arrival_clock;     /* no SR came in time: arrival stands in, for good */
+    int arrival_clock; /* no SR came in time: arrival stands in, for good */
     uint64_t rtt_ns;
     uint64_t first_media_ns, last_media_ns;
     uint64_t next_report_ns;

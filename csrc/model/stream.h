@@ -7,12 +7,12 @@
 
 typedef struct rf_stream {
     rf_handle handle;
-    uint16_t owner;                /* worker that writes the logs */
+    uint16_t owner; /* worker that writes the logs */
     rf_track track[RF_KINDS];
-    _Atomic uint64_t subscribers;  /* bit w: worker w has viewers of it */
+    _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
     _Atomic uint32_t keyframe_wanted;
-    _Atomic uint32_t refs;         /* workers that may still hold a pointer */
+    _Atomic uint32_t refs;           /* workers that may still hold a pointer */
     _Atomic uint64_t publication_ns; /* first media of the publication now on the air; 0: none */
 } rf_stream;
 

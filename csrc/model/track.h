@@ -22,8 +22,8 @@
 #include "rtcfwd.h"
 
 #define RF_SLOT_EXTS 6
-#define RF_SLOT_ROOM 1600       /* CSRCs, extension data and payload of one packet */
-#define RF_SLOT_STRIDE 1664     /* not a power of two: neighbours fall into different cache sets */
+#define RF_SLOT_ROOM 1600   /* CSRCs, extension data and payload of one packet */
+#define RF_SLOT_STRIDE 1664 /* not a power of two: neighbours fall into different cache sets */
 #define RF_NO_PIN UINT64_MAX
 
 typedef struct rf_slot {
@@ -51,20 +51,20 @@ typedef struct rf_pin {
 
 typedef struct rf_track {
     /* fixed at creation */
-    rf_slot *slots;            /* owned */
-    uint8_t *room;             /* owned: slot count × RF_SLOT_STRIDE */
-    _Atomic uint64_t *by_seq;  /* owned: stream_seq & mask -> index + 1 */
+    rf_slot *slots;           /* owned */
+    uint8_t *room;            /* owned: slot count × RF_SLOT_STRIDE */
+    _Atomic uint64_t *by_seq; /* owned: stream_seq & mask -> index + 1 */
     uint64_t mask;
     uint8_t kind;
 
     /* written by the stream's owner, read by every worker */
     _Alignas(64) _Atomic uint64_t head;
     _Atomic uint64_t tail;
-    _Atomic uint64_t key_start;   /* index + 1 of the newest key frame's first packet; 0: none */
-    _Atomic uint64_t key_seq;     /* lowest stream_seq of that frame */
-    _Atomic uint64_t clock_line;  /* see model/clock.h */
+    _Atomic uint64_t key_start;  /* index + 1 of the newest key frame's first packet; 0: none */
+    _Atomic uint64_t key_seq;    /* lowest stream_seq of that frame */
+    _Atomic uint64_t clock_line; /* see model/clock.h */
     _Atomic uint32_t clock_rate;
-    _Atomic uint32_t in_use;      /* a publication carries this kind */
+    _Atomic uint32_t in_use; /* a publication carries this kind */
 
     rf_pin pins[RF_MAX_WORKERS];
 

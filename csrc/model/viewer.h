@@ -19,10 +19,10 @@
 #define RF_GREETING 64 /* packets of a segment that carry MID and playout-delay */
 
 enum rf_view_state {
-    RF_VIEW_NEW,     /* not sent anything yet */
-    RF_VIEW_WAIT,    /* waits for a key frame at or behind wait_index */
-    RF_VIEW_POSTER,  /* sends one key frame alone, then waits for the next */
-    RF_VIEW_BURST,   /* catching up from the key frame, paced */
+    RF_VIEW_NEW,    /* not sent anything yet */
+    RF_VIEW_WAIT,   /* waits for a key frame at or behind wait_index */
+    RF_VIEW_POSTER, /* sends one key frame alone, then waits for the next */
+    RF_VIEW_BURST,  /* catching up from the key frame, paced */
     RF_VIEW_LIVE,
 };
 
@@ -39,13 +39,13 @@ typedef struct rf_resend {
 } rf_resend;
 
 typedef struct rf_view_track_state {
-    uint8_t state;     /* enum rf_view_state */
-    uint8_t jump;      /* the next packet opens a segment */
+    uint8_t state;        /* enum rf_view_state */
+    uint8_t jump;         /* the next packet opens a segment */
     uint8_t has_jump_seq; /* … at jump_seq, the lowest number of its key frame */
-    uint8_t segments;  /* in use */
+    uint8_t segments;     /* in use */
     uint8_t sr_count;
     uint32_t poster_ts;
-    uint64_t cursor;   /* log index of the next packet to send */
+    uint64_t cursor; /* log index of the next packet to send */
     uint64_t wait_index;
     uint64_t jump_seq;
     uint64_t next_out; /* out_seq of the next new segment's first packet: highest sent + 1 */
@@ -65,12 +65,12 @@ typedef struct rf_view {
     rf_subscription setup;
     rf_view_track_state track[RF_KINDS];
 
-    uint64_t started_ns;  /* first packet sent; 0: not started */
+    uint64_t started_ns; /* first packet sent; 0: not started */
     uint64_t rtt_ns;
-    rf_bucket pace;       /* of the start burst, in bytes */
+    rf_bucket pace; /* of the start burst, in bytes */
     rf_bucket resend_budget;
     rf_resend resend[RF_RESENDS];
-    uint32_t position;    /* in its subscription's array */
+    uint32_t position; /* in its subscription's array */
     rf_counter remb_bps;
 } rf_view;
 

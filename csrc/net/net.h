@@ -13,8 +13,8 @@
 #include "base/counter.h"
 #include "rtcfwd.h"
 
-#define RF_NET_BATCH 64      /* datagrams of one receive call, messages of one send call */
-#define RF_GSO_SEGMENTS 16   /* usual bound; the kernel's is 64 */
+#define RF_NET_BATCH 64    /* datagrams of one receive call, messages of one send call */
+#define RF_GSO_SEGMENTS 16 /* usual bound; the kernel's is 64 */
 #define RF_GSO_BYTES 65000u
 
 typedef struct rf_datagram {

@@ -184,7 +184,7 @@ static int send_singly(udp_net *u, const rf_message *m) {
         if (sendmsg(u->net.fd, &u->out[0].msg_hdr, MSG_DONTWAIT) < 0) {
             if (errno == EAGAIN)
                 return RF_EAGAIN; /* segments already out are repeated: same bytes, harmless */
-            rf_count(errno == ENOBUFS                          ? &u->net.counters.nobufs
+            rf_count(errno == ENOBUFS                       ? &u->net.counters.nobufs
                      : errno == EMSGSIZE || errno == EINVAL ? &u->net.counters.too_big
                                                             : &u->net.counters.unreachable,
                      1);
@@ -237,8 +237,8 @@ static enum rf_sent send_batch(udp_net *u, const rf_message *messages, int count
             continue;
         }
         int error = errno;
-        int singly = messages[*done].count > 1 &&
-                     (error == EIO || error == EMSGSIZE || error == EINVAL);
+        int singly =
+            messages[*done].count > 1 && (error == EIO || error == EMSGSIZE || error == EINVAL);
         if (failed(u, &messages[*done], error) == RF_EAGAIN)
             return RF_SENT_AGAIN;
         (*done)++;

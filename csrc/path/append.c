@@ -189,8 +189,7 @@ static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *
     for (int i = 0; i < a->item_count && slot->ext_count < RF_SLOT_EXTS; i++) {
         const rf_ext_item *e = &a->items[i];
         if (e->kind == RF_EXT_MID || e->kind == RF_EXT_RID || e->kind == RF_EXT_RRID ||
-            e->kind == RF_EXT_TWCC || e->kind == RF_EXT_ABS_SEND_TIME ||
-            e->kind == RF_EXT_TOFFSET)
+            e->kind == RF_EXT_TWCC || e->kind == RF_EXT_ABS_SEND_TIME || e->kind == RF_EXT_TOFFSET)
             continue; /* of this leg only */
         slot->ext[slot->ext_count].kind = e->kind;
         slot->ext[slot->ext_count].len = e->len;
@@ -208,8 +207,7 @@ static void tell_parameters(rf_ctx *x, rf_peer *p, const arrival *a) {
     size_t len = 0;
     const uint8_t *sps = rf_h264_find_sps(a->rtp.payload, a->rtp.payload_len, &len);
     rf_pub *pub = p->pub;
-    if (!sps || len > sizeof pub->sps ||
-        (len == pub->sps_len && memcmp(sps, pub->sps, len) == 0))
+    if (!sps || len > sizeof pub->sps || (len == pub->sps_len && memcmp(sps, pub->sps, len) == 0))
         return;
     memcpy(pub->sps, sps, len);
     pub->sps_len = (uint16_t)len;
@@ -217,8 +215,8 @@ static void tell_parameters(rf_ctx *x, rf_peer *p, const arrival *a) {
 }
 
 static void wake_readers(rf_ctx *x, rf_stream *s) {
-    uint64_t others = atomic_load_explicit(&s->subscribers, memory_order_seq_cst) &
-                      ~(1ull << x->worker);
+    uint64_t others =
+        atomic_load_explicit(&s->subscribers, memory_order_seq_cst) & ~(1ull << x->worker);
     for (int w = 0; others; w++, others >>= 1)
         if (others & 1)
             rf_waker_ring(&x->shared->mailbox[w].waker);
@@ -288,8 +286,8 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
     int newest = a->ext >= s->highest_ext;
     unsigned flags = 0;
     if (a->format && a->rtp.payload_len) {
-        flags = rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload,
-                                   a->rtp.payload_len);
+        flags =
+            rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload, a->rtp.payload_len);
         if (flags & RF_PAYLOAD_PARAMS && a->format->codec == RF_CODEC_H264)
             tell_parameters(x, p, a);
     }
@@ -322,9 +320,9 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
         return;
     }
     if (a.rtp.ext)
-        a.item_count = rf_ext_parse(a.rtp.ext_profile, a.rtp.ext, a.rtp.ext_len,
-                                    (const rf_ext_map *)p->pub->setup.ext_kind_of, a.items,
-                                    MAX_ITEMS);
+        a.item_count =
+            rf_ext_parse(a.rtp.ext_profile, a.rtp.ext, a.rtp.ext_len,
+                         (const rf_ext_map *)p->pub->setup.ext_kind_of, a.items, MAX_ITEMS);
     int drop = route(p->pub, &a);
     if (drop >= 0) {
         rf_drop_peer(x, p, (enum rf_drop)drop);

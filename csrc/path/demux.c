@@ -19,7 +19,7 @@ static void mail_out(rf_ctx *x, const rf_path_entry *to, enum rf_class class,
     mail->peer = to->peer;
     mail->path = d->path;
     mail->len = d->len;
-    mail->class = (uint8_t)class;
+    mail->class = (uint8_t) class;
     memcpy(mail->data, d->data, d->len);
     rf_queue_publish(&box->queue, ticket);
     rf_waker_ring(&box->waker);

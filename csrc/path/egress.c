@@ -106,7 +106,8 @@ void rf_egress_rtcp(rf_ctx *x, rf_peer *p, uint8_t *data, size_t len) {
         rf_drop_peer(x, p, RF_DROP_protect_failed);
         return;
     }
-    rf_message m = {.path = &p->selected, .data = data, .len = n, .segment = (uint16_t)n, .count = 1};
+    rf_message m = {
+        .path = &p->selected, .data = data, .len = n, .segment = (uint16_t)n, .count = 1};
     int done = 0;
     if (x->net->send(x->net, &m, 1, &done) == RF_SENT_AGAIN)
         rf_drop_peer(x, p, RF_DROP_send_again);

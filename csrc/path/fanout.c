@@ -180,8 +180,8 @@ static int nothing_new(rf_ctx *x, rf_sub *sub) {
     int fresh = sub->pending;
     int pin = sub->stream->owner != x->worker;
     for (int k = 0; k < RF_KINDS && !fresh; k++)
-        fresh = atomic_load_explicit(&sub->stream->track[k].head, memory_order_acquire) !=
-                sub->seen[k];
+        fresh =
+            atomic_load_explicit(&sub->stream->track[k].head, memory_order_acquire) != sub->seen[k];
     if (!fresh)
         return 1;
     for (int k = 0; k < RF_KINDS; k++) {

@@ -46,8 +46,8 @@ int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, ui
 size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
                   uint64_t out_seq, uint8_t pt, uint8_t *dst);
 size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
-                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
-                      uint64_t rtx_seq, uint8_t *dst);
+                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt, uint64_t rtx_seq,
+                      uint8_t *dst);
 
 /* egress.c */
 /* Place for one packet in the slab, or NULL when the slab must be flushed first. */

@@ -22,9 +22,9 @@ static rf_bucket *stranger(rf_ctx *x, const rf_path *path) {
 
 void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,
                 const rf_datagram *d) {
-    int allowed = known ? rf_bucket_take(&known->punts, KNOWN_RATE, KNOWN_BURST, 1, x->now_ns)
-                        : rf_bucket_take(stranger(x, &d->path), STRANGER_RATE, STRANGER_BURST, 1,
-                                         x->now_ns);
+    int allowed =
+        known ? rf_bucket_take(&known->punts, KNOWN_RATE, KNOWN_BURST, 1, x->now_ns)
+              : rf_bucket_take(stranger(x, &d->path), STRANGER_RATE, STRANGER_BURST, 1, x->now_ns);
     if (!allowed || !rf_bucket_take(&x->punt_total, TOTAL_RATE, TOTAL_BURST, 1, x->now_ns)) {
         rf_drop(x, RF_DROP_punt_rate);
         return;

@@ -43,9 +43,8 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     return n > 0 ? (size_t)n : 0;
 }
 
-static size_t header(const rf_peer *p, const rf_track *t, uint64_t index,
-                     const rf_segment *segment, uint16_t seq, uint8_t pt, uint32_t ssrc,
-                     uint8_t *dst) {
+static size_t header(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
+                     uint16_t seq, uint8_t pt, uint32_t ssrc, uint8_t *dst) {
     const rf_slot *slot = rf_track_slot(t, index);
     const uint8_t *room = rf_track_room(t, index);
     size_t csrcs = slot->csrc_count * 4u;
@@ -70,8 +69,8 @@ size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_
 }
 
 size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
-                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
-                      uint64_t rtx_seq, uint8_t *dst) {
+                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt, uint64_t rtx_seq,
+                      uint8_t *dst) {
     size_t n = header(p, t, index, segment, (uint16_t)rtx_seq, rtx_pt,
                       p->view->setup.track[t->kind].rtx_ssrc, dst);
     dst[0] &= (uint8_t)~0x20; /* padding is stripped */

@@ -14,8 +14,8 @@ static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, u
     rf_keyframe_want(x, stream);
 }
 
-static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head,
-                    uint64_t index, uint64_t seq) {
+static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head, uint64_t index,
+                    uint64_t seq) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *key = rf_track_slot(t, index);
     uint64_t bytes = rf_track_slot(t, head - 1)->total_bytes - key->total_bytes;

@@ -15,7 +15,7 @@ static void keep_early(rf_ctx *x, rf_peer *p, enum rf_class class, const uint8_t
     e->peer = p->handle;
     e->at_ns = x->now_ns;
     e->len = len;
-    e->class = (uint8_t)class;
+    e->class = (uint8_t) class;
     memcpy(e->data, data, len);
     x->early_next++;
 }

@@ -15,7 +15,8 @@
 
 enum { RF_PROFILE_SHA1_80 = 1, RF_PROFILE_GCM_128 = 7, RF_PROFILE_GCM_256 = 8 };
 
-#define RF_SRTP_TRAILER 160 /* room that libsrtp may want behind a packet (tag, MKI, SRTCP index) */
+#define RF_SRTP_TRAILER 160 /* room that libsrtp may want behind a packet (tag, MKI, SRTCP index)  \
+                             */
 
 typedef struct rf_srtp_key {
     void *rx, *tx; /* srtp_t of libsrtp */
@@ -25,12 +26,12 @@ typedef struct rf_srtp_key {
 
 typedef struct rf_srtp_job {
     rf_srtp_key *key;
-    uint8_t *dst;        /* header bytes stand here; payload and tag follow */
-    const uint8_t *src;  /* payload, or NULL when it already stands behind the header */
-    uint16_t head_len;   /* RTP header, CSRCs, extensions (and an RTX packet's OSN) */
+    uint8_t *dst;       /* header bytes stand here; payload and tag follow */
+    const uint8_t *src; /* payload, or NULL when it already stands behind the header */
+    uint16_t head_len;  /* RTP header, CSRCs, extensions (and an RTX packet's OSN) */
     uint16_t src_len;
-    uint16_t out_len;    /* head + payload + tag */
-    int16_t rc;          /* 0, or RF_EAUTH when the engine refused */
+    uint16_t out_len; /* head + payload + tag */
+    int16_t rc;       /* 0, or RF_EAUTH when the engine refused */
 } rf_srtp_job;
 
 typedef struct rf_srtp_engine {

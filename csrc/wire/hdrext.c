@@ -1,5 +1,5 @@
-/* See hdrext.h. One-byte form: id and length - 1 in one byte, id 0 is padding, id 15 ends the block.
- * Two-byte form: id, length, data; id 0 is padding. */
+/* See hdrext.h. One-byte form: id and length - 1 in one byte, id 0 is padding, id 15 ends the
+ * block. Two-byte form: id, length, data; id 0 is padding. */
 #include "wire/hdrext.h"
 
 #include <string.h>
@@ -8,10 +8,9 @@
 #include "base/error.h"
 
 const char *rf_ext_uri(int kind) {
-    static const char *const uris[] = {
-        NULL,
+    static const char *const uris[] = {NULL,
 #define X(name, uri) uri,
-        RF_EXTS(X)
+                                       RF_EXTS(X)
 #undef X
     };
     return kind > 0 && kind < RF_EXT_COUNT ? uris[kind] : NULL;
@@ -32,7 +31,7 @@ static int two_byte(rf_cursor *c, uint8_t *id, uint8_t *len) {
 
 int rf_ext_parse(uint16_t profile, const uint8_t *ext, size_t len, const rf_ext_map *map,
                  rf_ext_item *out, int max) {
-    int (*head)(rf_cursor *, uint8_t *, uint8_t *) = profile == 0xBEDE             ? one_byte
+    int (*head)(rf_cursor *, uint8_t *, uint8_t *) = profile == 0xBEDE              ? one_byte
                                                      : (profile & 0xfff0) == 0x1000 ? two_byte
                                                                                     : NULL;
     rf_cursor c = rf_cursor_of(ext, ext ? len : 0);

@@ -6,20 +6,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RF_EXTS(X)                                                                      \
-    X(MID, "urn:ietf:params:rtp-hdrext:sdes:mid")                                       \
-    X(RID, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id")                             \
-    X(RRID, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id")                   \
-    X(AUDIO_LEVEL, "urn:ietf:params:rtp-hdrext:ssrc-audio-level")                       \
-    X(VIDEO_ORIENTATION, "urn:3gpp:video-orientation")                                  \
-    X(PLAYOUT_DELAY, "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay")      \
-    X(ABS_CAPTURE_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time")\
-    X(DEPENDENCY, "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension") \
-    X(TWCC, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01")\
-    X(ABS_SEND_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time")      \
-    X(TOFFSET, "urn:ietf:params:rtp-hdrext:toffset")                                    \
-    X(VIDEO_CONTENT_TYPE, "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type") \
-    X(VIDEO_TIMING, "http://www.webrtc.org/experiments/rtp-hdrext/video-timing")        \
+#define RF_EXTS(X)                                                                                 \
+    X(MID, "urn:ietf:params:rtp-hdrext:sdes:mid")                                                  \
+    X(RID, "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id")                                        \
+    X(RRID, "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id")                              \
+    X(AUDIO_LEVEL, "urn:ietf:params:rtp-hdrext:ssrc-audio-level")                                  \
+    X(VIDEO_ORIENTATION, "urn:3gpp:video-orientation")                                             \
+    X(PLAYOUT_DELAY, "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay")                 \
+    X(ABS_CAPTURE_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time")           \
+    X(DEPENDENCY,                                                                                  \
+      "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension")   \
+    X(TWCC, "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01")           \
+    X(ABS_SEND_TIME, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time")                 \
+    X(TOFFSET, "urn:ietf:params:rtp-hdrext:toffset")                                               \
+    X(VIDEO_CONTENT_TYPE, "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type")       \
+    X(VIDEO_TIMING, "http://www.webrtc.org/experiments/rtp-hdrext/video-timing")                   \
     X(COLOR_SPACE, "http://www.webrtc.org/experiments/rtp-hdrext/color-space")
 
 enum rf_ext {

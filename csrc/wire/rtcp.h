@@ -20,7 +20,7 @@ enum {
 
 typedef struct rf_rtcp_item {
     uint8_t type;
-    uint8_t count; /* RC, SC or FMT: the low five bits of the first byte */
+    uint8_t count;       /* RC, SC or FMT: the low five bits of the first byte */
     const uint8_t *body; /* behind the 4-byte head */
     size_t len;          /* padding removed */
 } rf_rtcp_item;
@@ -54,8 +54,8 @@ typedef struct rf_sender_info {
 } rf_sender_info;
 
 /* Parsers of one item; 0 or RF_ETRUNC. `index` counts from 0. */
-int rf_rtcp_sender_info(const rf_rtcp_item *item, rf_sender_info *out);            /* SR */
-int rf_rtcp_report(const rf_rtcp_item *item, int index, rf_report_block *out);      /* SR, RR */
+int rf_rtcp_sender_info(const rf_rtcp_item *item, rf_sender_info *out);        /* SR */
+int rf_rtcp_report(const rf_rtcp_item *item, int index, rf_report_block *out); /* SR, RR */
 /* NACK: media SSRC and the count of (PID, BLP) pairs; pair i by rf_rtcp_nack_pair. */
 int rf_rtcp_nack(const rf_rtcp_item *item, uint32_t *media_ssrc, int *pairs);
 void rf_rtcp_nack_pair(const rf_rtcp_item *item, int index, uint16_t *pid, uint16_t *blp);

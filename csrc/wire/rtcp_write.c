@@ -30,8 +30,7 @@ int rf_rtcp_write_sr(rf_writer *w, const rf_sender_info *s) {
     return RF_OK;
 }
 
-int rf_rtcp_write_rr(rf_writer *w, uint32_t sender_ssrc, const rf_report_block *blocks,
-                     int count) {
+int rf_rtcp_write_rr(rf_writer *w, uint32_t sender_ssrc, const rf_report_block *blocks, int count) {
     uint8_t *p = open_packet(w, RF_RTCP_RR, count, 8 + 24 * (size_t)count);
     if (!p)
         return RF_ENOSPC;

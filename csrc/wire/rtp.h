@@ -13,13 +13,13 @@ typedef struct rf_rtp {
     uint16_t seq;
     uint32_t ts;
     uint32_t ssrc;
-    uint8_t csrc_count;       /* 0..15; the CSRCs stand at data + 12 */
-    uint16_t ext_profile;     /* 0 when there is no extension block */
-    const uint8_t *ext;       /* the block's content behind its 4-byte head, or NULL */
-    size_t ext_len;           /* a multiple of 4 */
-    const uint8_t *payload;   /* behind CSRCs and extensions */
-    size_t payload_len;       /* without padding */
-    uint8_t padding;          /* bytes of padding, its count byte included */
+    uint8_t csrc_count;     /* 0..15; the CSRCs stand at data + 12 */
+    uint16_t ext_profile;   /* 0 when there is no extension block */
+    const uint8_t *ext;     /* the block's content behind its 4-byte head, or NULL */
+    size_t ext_len;         /* a multiple of 4 */
+    const uint8_t *payload; /* behind CSRCs and extensions */
+    size_t payload_len;     /* without padding */
+    uint8_t padding;        /* bytes of padding, its count byte included */
 } rf_rtp;
 
 /* data is a *decrypted* packet. RF_ETRUNC on a wrong version, a short header, an extension or a

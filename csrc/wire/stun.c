@@ -16,8 +16,8 @@ uint16_t rf_stun_type(const uint8_t *data) {
 int rf_stun_username(const uint8_t *data, size_t len, const uint8_t **ufrag, size_t *ufrag_len) {
     *ufrag = NULL;
     *ufrag_len = 0;
-    if (len < HEADER || rf_peek32(data + 4) != COOKIE || (size_t)rf_peek16(data + 2) + HEADER != len ||
-        len % 4)
+    if (len < HEADER || rf_peek32(data + 4) != COOKIE ||
+        (size_t)rf_peek16(data + 2) + HEADER != len || len % 4)
         return RF_ETRUNC;
     rf_cursor c = rf_cursor_of(data + HEADER, len - HEADER);
     while (rf_left(&c) > 0) {

@@ -1,5 +1,6 @@
 /* The one thing the data plane reads of STUN: whose ufrag a Binding message names (RFC 8489
- * sections 5 and 14.3; RFC 8445 section 7.2.2: USERNAME is "<receiver's ufrag>:<sender's ufrag>"). */
+ * sections 5 and 14.3; RFC 8445 section 7.2.2: USERNAME is "<receiver's ufrag>:<sender's ufrag>").
+ */
 #ifndef RF_WIRE_STUN_H
 #define RF_WIRE_STUN_H
 

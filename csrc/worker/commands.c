@@ -1,5 +1,5 @@
-/* What the control plane asked for, carried out by the worker that owns the object. Commands come in
- * the order in which they were given; a command for a peer that is gone is passed over. */
+/* What the control plane asked for, carried out by the worker that owns the object. Commands come
+ * in the order in which they were given; a command for a peer that is gone is passed over. */
 #include <stdlib.h>
 
 #include "base/error.h"

@@ -1,6 +1,6 @@
 /* The control plane's side of rtcfwd.h: makes and names objects, and tells the workers by command.
- * Runs in one thread. A call that needs several workers' queues checks all of them first, so that it
- * happens whole or not at all. */
+ * Runs in one thread. A call that needs several workers' queues checks all of them first, so that
+ * it happens whole or not at all. */
 #include <stdlib.h>
 #include <sys/random.h>
 

@@ -1,10 +1,11 @@
-/* One worker's turn, bounded at every step: drain ingress (four batches of 64) and the mailbox (256),
- * do what timers ask, then fan out for at most a millisecond. A turn takes what has arrived; there
- * is no batching timer, so an idle server forwards at once and a loaded one finds more waiting.
+/* One worker's turn, bounded at every step: drain ingress (four batches of 64) and the mailbox
+ * (256), do what timers ask, then fan out for at most a millisecond. A turn takes what has arrived;
+ * there is no batching timer, so an idle server forwards at once and a loaded one finds more
+ * waiting.
  *
- * Commands are carried out after datagrams were taken and before they are looked at: whatever made a
- * peer send (our answer, our STUN reply) was preceded by its command, so the datagram always finds
- * the ufrag, the tuple and the keys that belong to it. */
+ * Commands are carried out after datagrams were taken and before they are looked at: whatever made
+ * a peer send (our answer, our STUN reply) was preceded by its command, so the datagram always
+ * finds the ufrag, the tuple and the keys that belong to it. */
 #include <stdlib.h>
 
 #include "base/error.h"

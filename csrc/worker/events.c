@@ -52,8 +52,7 @@ static int take(rf_forwarder *f, rf_event *e) {
     for (int i = 0; i < f->workers; i++) {
         int w = (f->poll_at + i) % f->workers;
         rf_ctx *x = &f->worker[w]->ctx;
-        if (take_punt(f, w, &x->punts_known, 1, e) ||
-            take_punt(f, w, &x->punts_unknown, 0, e)) {
+        if (take_punt(f, w, &x->punts_known, 1, e) || take_punt(f, w, &x->punts_unknown, 0, e)) {
             f->poll_at = w + 1;
             return 1;
         }

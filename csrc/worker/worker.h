@@ -33,10 +33,10 @@ enum rf_command_type {
 
 typedef struct rf_command {
     uint8_t type;
-    uint8_t len;      /* of ufrag; of BYE: send it */
+    uint8_t len; /* of ufrag; of BYE: send it */
     uint16_t owner;
     rf_handle peer;
-    void *object;     /* rf_peer, rf_stream, rf_pub or rf_view: handed over */
+    void *object; /* rf_peer, rf_stream, rf_pub or rf_view: handed over */
     union {
         rf_path path;
         uint8_t ufrag[32];
@@ -67,11 +67,11 @@ struct rf_forwarder {
     struct {
         rf_peer *peer; /* owned */
         uint32_t generation;
-    } *peers;
+    } * peers;
     struct {
         rf_stream *stream; /* owned */
         uint32_t generation;
-    } *streams;
+    } * streams;
     uint32_t next_peer, next_stream, peer_count;
     uint32_t load[RF_MAX_WORKERS]; /* peers of each worker */
     int poll_at;

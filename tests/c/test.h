@@ -1,4 +1,5 @@
-/* What a C test needs: CHECK, and a main that counts. A failed check says where and ends the run. */
+/* What a C test needs: CHECK, and a main that counts. A failed check says where and ends the run.
+ */
 #ifndef RF_TESTS_TEST_H
 #define RF_TESTS_TEST_H
 
@@ -23,7 +24,8 @@ static int checks_made;
         long long left_ = (long long)(a), right_ = (long long)(b);                                 \
         checks_made++;                                                                             \
         if (left_ != right_) {                                                                     \
-            fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #a, left_, right_); \
+            fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #a, left_,        \
+                    right_);                                                                       \
             exit(1);                                                                               \
         }                                                                                          \
     } while (0)

@@ -1,4 +1,5 @@
-/* Header extensions (RFC 8285): both forms read, written, and read again; cut short without harm. */
+/* Header extensions (RFC 8285): both forms read, written, and read again; cut short without harm.
+ */
 #include "base/error.h"
 #include "test.h"
 #include "wire/hdrext.h"

@@ -14,45 +14,45 @@ typedef struct row {
 
 static const row rows[] = {
     /* H264, RFC 6184 */
-    {RF_CODEC_H264, {0x67, 0x42}, 2, KEY | PARAMS},            /* SPS */
-    {RF_CODEC_H264, {0x68, 1}, 2, 0},                          /* PPS alone begins nothing */
-    {RF_CODEC_H264, {0x65, 1}, 2, KEY | IDR},                  /* IDR slice */
-    {RF_CODEC_H264, {0x41, 1}, 2, 0},                          /* slice, referenced */
-    {RF_CODEC_H264, {0x01, 1}, 2, SKIP},                       /* slice, nal_ref_idc 0 */
+    {RF_CODEC_H264, {0x67, 0x42}, 2, KEY | PARAMS}, /* SPS */
+    {RF_CODEC_H264, {0x68, 1}, 2, 0},               /* PPS alone begins nothing */
+    {RF_CODEC_H264, {0x65, 1}, 2, KEY | IDR},       /* IDR slice */
+    {RF_CODEC_H264, {0x41, 1}, 2, 0},               /* slice, referenced */
+    {RF_CODEC_H264, {0x01, 1}, 2, SKIP},            /* slice, nal_ref_idc 0 */
     {RF_CODEC_H264, {0x18, 0, 2, 0x67, 1, 0, 1, 0x68}, 8, KEY | PARAMS}, /* STAP-A, NRI 0 */
-    {RF_CODEC_H264, {0x18, 0, 1, 0x01}, 4, 0},                 /* never judged from a STAP-A */
-    {RF_CODEC_H264, {0x18, 0, 0}, 3, BAD},                     /* size 0 */
-    {RF_CODEC_H264, {0x18, 0, 9, 0x67}, 4, BAD},               /* past the end */
+    {RF_CODEC_H264, {0x18, 0, 1, 0x01}, 4, 0},   /* never judged from a STAP-A */
+    {RF_CODEC_H264, {0x18, 0, 0}, 3, BAD},       /* size 0 */
+    {RF_CODEC_H264, {0x18, 0, 9, 0x67}, 4, BAD}, /* past the end */
     {RF_CODEC_H264, {0x18, 0}, 2, BAD},
     {RF_CODEC_H264, {0x18}, 1, BAD},
-    {RF_CODEC_H264, {0x7C, 0x85, 1}, 3, KEY | IDR},            /* FU-A, start */
-    {RF_CODEC_H264, {0x7C, 0x05, 1}, 3, 0},                    /* … middle */
-    {RF_CODEC_H264, {0x7C, 0x45, 1}, 3, 0},                    /* … end */
-    {RF_CODEC_H264, {0x7C, 0xC5, 1}, 3, BAD},                  /* start and end at once */
-    {RF_CODEC_H264, {0x1C, 0x01, 1}, 3, SKIP},                 /* any part of a loose slice */
+    {RF_CODEC_H264, {0x7C, 0x85, 1}, 3, KEY | IDR}, /* FU-A, start */
+    {RF_CODEC_H264, {0x7C, 0x05, 1}, 3, 0},         /* … middle */
+    {RF_CODEC_H264, {0x7C, 0x45, 1}, 3, 0},         /* … end */
+    {RF_CODEC_H264, {0x7C, 0xC5, 1}, 3, BAD},       /* start and end at once */
+    {RF_CODEC_H264, {0x1C, 0x01, 1}, 3, SKIP},      /* any part of a loose slice */
     {RF_CODEC_H264, {0x7C}, 1, BAD},
-    {RF_CODEC_H264, {0x1D, 0x85, 1}, 3, BAD},                  /* FU-B: not in mode 1 */
+    {RF_CODEC_H264, {0x1D, 0x85, 1}, 3, BAD}, /* FU-B: not in mode 1 */
     /* H265, RFC 7798 */
-    {RF_CODEC_H265, {0x40, 1, 1}, 3, KEY | PARAMS},            /* VPS */
-    {RF_CODEC_H265, {0x26, 1, 1}, 3, KEY | IDR},               /* IDR_W_RADL */
+    {RF_CODEC_H265, {0x40, 1, 1}, 3, KEY | PARAMS}, /* VPS */
+    {RF_CODEC_H265, {0x26, 1, 1}, 3, KEY | IDR},    /* IDR_W_RADL */
     {RF_CODEC_H265, {0x02, 1, 1}, 3, 0},
-    {RF_CODEC_H265, {0x62, 1, 0x93}, 3, KEY | IDR},            /* FU, start, type 19 */
+    {RF_CODEC_H265, {0x62, 1, 0x93}, 3, KEY | IDR}, /* FU, start, type 19 */
     {RF_CODEC_H265, {0x62, 1, 0x13}, 3, 0},
-    {RF_CODEC_H265, {0x60, 1, 0, 2, 0x42, 1}, 6, KEY | PARAMS},/* AP with an SPS */
+    {RF_CODEC_H265, {0x60, 1, 0, 2, 0x42, 1}, 6, KEY | PARAMS}, /* AP with an SPS */
     {RF_CODEC_H265, {0x60, 1, 0, 9, 0x42, 1}, 6, BAD},
     {RF_CODEC_H265, {0x40, 1}, 2, BAD},
     /* VP8, RFC 7741 */
     {RF_CODEC_VP8, {0x10, 0x00}, 2, KEY},
     {RF_CODEC_VP8, {0x10, 0x01}, 2, 0},
-    {RF_CODEC_VP8, {0x00, 0x00}, 2, 0},                        /* not the start of partition 0 */
-    {RF_CODEC_VP8, {0x90, 0x80, 0x81, 0x23, 0x00}, 5, KEY},    /* 15-bit PictureID */
+    {RF_CODEC_VP8, {0x00, 0x00}, 2, 0},                     /* not the start of partition 0 */
+    {RF_CODEC_VP8, {0x90, 0x80, 0x81, 0x23, 0x00}, 5, KEY}, /* 15-bit PictureID */
     {RF_CODEC_VP8, {0x90, 0xE0, 0x01, 0x02, 0x03, 0x00}, 6, KEY},
     {RF_CODEC_VP8, {0x90, 0x80, 0x81}, 3, BAD},
     {RF_CODEC_VP8, {0x30, 0x01}, 2, SKIP},
     /* VP9, RFC 9628 */
     {RF_CODEC_VP9, {0x08}, 1, KEY},
-    {RF_CODEC_VP9, {0x48}, 1, 0},                              /* inter-predicted */
-    {RF_CODEC_VP9, {0xA8, 0x01, 0x02, 0x00}, 4, 0},            /* spatial layer 1 */
+    {RF_CODEC_VP9, {0x48}, 1, 0},                   /* inter-predicted */
+    {RF_CODEC_VP9, {0xA8, 0x01, 0x02, 0x00}, 4, 0}, /* spatial layer 1 */
     {RF_CODEC_VP9, {0xA8, 0x01, 0x00, 0x00}, 4, KEY},
     {RF_CODEC_VP9, {0x88}, 1, BAD},
     /* AV1 */

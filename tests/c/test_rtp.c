@@ -1,4 +1,5 @@
-/* RTP header parsing, RFC 7983 classification, STUN's USERNAME: valid packets, and each cut short. */
+/* RTP header parsing, RFC 7983 classification, STUN's USERNAME: valid packets, and each cut short.
+ */
 #include "base/error.h"
 #include "test.h"
 #include "wire/classify.h"
@@ -6,10 +7,10 @@
 #include "wire/stun.h"
 
 static const uint8_t full[] = {
-    0xB2, 0xE0, 0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 2, /* P X CC=2, marker, PT 96 */
-    0, 0, 0, 3, 0, 0, 0, 4,                         /* CSRCs */
-    0xBE, 0xDE, 0, 1, 0x10, 0xAA, 0, 0,             /* one extension word */
-    'p', 'a', 'y', 0, 0, 3,                         /* payload, padding of 3 */
+    0xB2, 0xE0, 0x12, 0x34, 0,    0,    0, 1, 0, 0, 0, 2, /* P X CC=2, marker, PT 96 */
+    0,    0,    0,    3,    0,    0,    0, 4,             /* CSRCs */
+    0xBE, 0xDE, 0,    1,    0x10, 0xAA, 0, 0,             /* one extension word */
+    'p',  'a',  'y',  0,    0,    3,                      /* payload, padding of 3 */
 };
 
 static void parses(void) {
@@ -83,8 +84,8 @@ static void classes(void) {
 }
 
 static void usernames(void) {
-    static const uint8_t request[] = {0,   1,   0,   16,  0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4,
-                                      5,   6,   7,   8,   9,    10,   11,   12,   0, 6, 0, 9,
+    static const uint8_t request[] = {0,   1,   0,   16,  0x21, 0x12, 0xA4, 0x42, 1,   2, 3, 4,
+                                      5,   6,   7,   8,   9,    10,   11,   12,   0,   6, 0, 9,
                                       'a', 'b', 'c', 'd', ':',  'w',  'x',  'y',  'z', 0, 0, 0};
     const uint8_t *ufrag;
     size_t len;

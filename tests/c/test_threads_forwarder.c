@@ -1,6 +1,6 @@
-/* Under TSan: the whole forwarder with three workers on real loopback sockets. One publisher, viewers
- * spread over all workers, some of which come and go meanwhile; NACKs and PLIs come back; logs are
- * small, so that they lap. At the end everything is closed and every worker has let go. */
+/* Under TSan: the whole forwarder with three workers on real loopback sockets. One publisher,
+ * viewers spread over all workers, some of which come and go meanwhile; NACKs and PLIs come back;
+ * logs are small, so that they lap. At the end everything is closed and every worker has let go. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
