@@ -27,8 +27,8 @@ WORKERS = 2
 SECONDS = float(os.environ.get("RTCFWD_SOAK_SECONDS", "600"))
 RESIDENTS = 4
 JOINS_A_ROUND = 20
-WARM_UP_ROUNDS = 2
-MAY_GROW_KIB = 6 * 1024
+FEWEST_ROUNDS = 6
+MAY_GROW_KIB = 4 * 1024
 
 
 class Resident(threading.Thread):
@@ -68,7 +68,7 @@ def test_soak(
         resident.start()
     rounds: list[dict[str, int]] = []
     started = time.monotonic()
-    while time.monotonic() - started < SECONDS or len(rounds) <= WARM_UP_ROUNDS:
+    while time.monotonic() - started < SECONDS or len(rounds) < FEWEST_ROUNDS:
         publisher.kill()  # no DELETE: the viewers' sessions go on
         publisher.wait()
         server.wait_gone("soak")
@@ -98,7 +98,9 @@ def test_soak(
     record(rounds=rounds, packets=received, missing=missing)
     publisher.communicate("q", timeout=15)
 
-    settled, last = rounds[WARM_UP_ROUNDS - 1], rounds[-1]
+    # Media logs and the table of peers are mapped at the start and touched as they fill, so memory
+    # grows for a while: what counts is the last third.
+    settled, last = rounds[len(rounds) * 2 // 3], rounds[-1]
     assert last["rss_kib"] - settled["rss_kib"] < MAY_GROW_KIB
     for name in ("peers", "udp", "threads"):
         assert last[name] == settled[name], name
