@@ -1,0 +1,193 @@
+"""A scripted viewer: decrypts with pylibsrtp, reports, and asks again as libwebrtc does.
+
+``got[kind]`` maps the unbounded sequence number to the packet, RTX (RFC 4588) undone. Two packets
+with one number and different contents fail at once.
+
+NACKs: a missing number is asked for 10 ms after a newer one came, again every round trip (at least
+20 ms), at most ten times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiortc.rtp import (
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    AnyRtcpPacket,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
+)
+
+from rtcfwd.forwarder import api
+from tests.pipeline.leg import Crypto, Rtp, Unwrap, is_rtcp, parse_rtcp, parse_rtp
+from tests.pipeline.netem import MS, SECOND
+from tests.pipeline.publisher import AUDIO, MID_URI, VIDEO
+
+VIDEO_PT, RTX_PT, AUDIO_PT = 102, 103, 8
+
+
+@dataclass(slots=True)
+class ViewerSetup:
+    rtx: bool = True
+    nack: bool = True
+    nack_after_ms: int = 10
+    nack_again_ms: int = 40  # its round trip
+    formats: tuple[int, ...] = (0,)  # video formats that it takes; payload type 102 + 2 * format
+    has_audio: bool = True
+    has_video: bool = True
+    mid: bool = True
+    extensions: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(slots=True)
+class _Missing:
+    since: int
+    asked: int = 0
+    tries: int = 0
+
+
+class Viewer:
+    def __init__(self, name: int, setup: ViewerSetup, crypto: Crypto, now: int) -> None:
+        self.setup, self.crypto, self.name = setup, crypto, name
+        self.joined = now
+        self.ssrc = {AUDIO: 0x70000000 + name, VIDEO: 0x50000000 + name}
+        self.rtx_ssrc = 0x60000000 + name
+        self.out: list[bytes] = []
+        self.got: dict[api.Kind, dict[int, Rtp]] = {AUDIO: {}, VIDEO: {}}
+        self.arrived: dict[api.Kind, list[tuple[int, int]]] = {AUDIO: [], VIDEO: []}
+        self.srs: list[tuple[int, RtcpSrPacket]] = []
+        self.heard: list[tuple[int, list[AnyRtcpPacket]]] = []
+        self.byes: list[RtcpByePacket] = []
+        self._unwrap = {AUDIO: Unwrap(), VIDEO: Unwrap()}
+        self._missing: dict[api.Kind, dict[int, _Missing]] = {AUDIO: {}, VIDEO: {}}
+        self._last_sr: dict[api.Kind, tuple[int, int]] = {}
+        self._next_report = now + SECOND
+        self.asked = self.by_rtx = 0
+
+    def subscription(self) -> api.Subscription:
+        s = self.setup
+        tracks = []
+        if s.has_video:
+            types = {f: (VIDEO_PT + 2 * f, RTX_PT + 2 * f if s.rtx else None) for f in s.formats}
+            rtx = self.rtx_ssrc if s.rtx else 0
+            tracks.append(api.ViewedTrack(VIDEO, "0", self.ssrc[VIDEO], rtx, types, nack=s.nack))
+        if s.has_audio:
+            types = {0: (AUDIO_PT, None)}
+            tracks.append(api.ViewedTrack(AUDIO, "1", self.ssrc[AUDIO], 0, types, nack=s.nack))
+        extensions = dict(s.extensions) | ({MID_URI: 4} if s.mid else {})
+        return api.Subscription(tracks, extensions, "server")
+
+    # ---- hearing ----
+
+    def receive(self, data: bytes, now: int) -> None:
+        if (plain := self.crypto.unprotect(data)) is None:
+            return
+        if is_rtcp(data):
+            self._rtcp(parse_rtcp(plain), now)
+            return
+        packet = parse_rtp(plain)
+        if packet.ssrc == self.rtx_ssrc:
+            packet = self._undo_rtx(packet)
+            self.by_rtx += 1
+        kind = next(k for k in (AUDIO, VIDEO) if self.ssrc[k] == packet.ssrc)
+        if not self.got[kind] and kind == VIDEO:
+            assert packet.seq < 1 << 15
+        self._take(kind, packet, now)
+
+    def _undo_rtx(self, p: Rtp) -> Rtp:
+        assert p.pt % 2 == RTX_PT % 2
+        osn = int.from_bytes(p.payload[:2], "big")
+        payload = p.payload[2:]
+        return Rtp(p.pt - 1, p.marker, osn, p.ts, self.ssrc[VIDEO], payload, p.csrcs, p.extensions)
+
+    def _take(self, kind: api.Kind, packet: Rtp, now: int) -> None:
+        highest = self._unwrap[kind].highest
+        seq = self._unwrap[kind](packet.seq)
+        old = self.got[kind].get(seq)
+        if old is not None:
+            same = (old.pt, old.marker, old.ts, old.payload)
+            assert same == (packet.pt, packet.marker, packet.ts, packet.payload)
+            return
+        self.got[kind][seq] = packet
+        self.arrived[kind].append((now, seq))
+        self._missing[kind].pop(seq, None)
+        if highest is not None:
+            for lost in range(highest + 1, seq):
+                self._missing[kind][lost] = _Missing(now)
+
+    def _rtcp(self, packets: list[AnyRtcpPacket], now: int) -> None:
+        self.heard.append((now, packets))
+        for p in packets:
+            if isinstance(p, RtcpSrPacket):
+                self.srs.append((now, p))
+                kind = next(k for k in (AUDIO, VIDEO) if self.ssrc[k] == p.ssrc)
+                self._last_sr[kind] = (p.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF, now)
+            elif isinstance(p, RtcpByePacket):
+                self.byes.append(p)
+
+    # ---- sending ----
+
+    def tick(self, now: int) -> None:
+        if self.setup.nack:
+            for kind in (AUDIO, VIDEO):
+                self._ask(kind, now)
+        if now >= self._next_report:
+            self._next_report += SECOND
+            self._report(now)
+
+    def _ask(self, kind: api.Kind, now: int) -> None:
+        due = []
+        for seq, m in list(self._missing[kind].items()):
+            if m.tries == 10:
+                del self._missing[kind][seq]
+            elif (
+                now - m.since >= self.setup.nack_after_ms * MS
+                and now - m.asked >= self.setup.nack_again_ms * MS
+            ):
+                m.tries += 1
+                m.asked = now
+                due.append(seq)
+        if due:
+            self.asked += len(due)
+            self.nack(kind, due)
+
+    def nack(self, kind: api.Kind, seqs: list[int]) -> None:
+        for at in range(0, len(seqs), 100):
+            some = sorted(s & 0xFFFF for s in seqs[at : at + 100])
+            self.say(RtcpRtpfbPacket(RTCP_RTPFB_NACK, 1, self.ssrc[kind], some))
+
+    def pli(self) -> None:
+        self.say(RtcpPsfbPacket(RTCP_PSFB_PLI, 1, self.ssrc[VIDEO]))
+
+    def say(self, *packets: AnyRtcpPacket) -> None:
+        raw = b"".join(bytes(p) for p in (RtcpRrPacket(1), *packets))
+        self.out.append(self.crypto.protect_rtcp(raw))
+
+    def _report(self, now: int) -> None:
+        blocks = []
+        for kind, (lsr, at) in self._last_sr.items():
+            dlsr = ((now - at) << 16) // SECOND
+            highest = self._unwrap[kind].highest or 0
+            blocks.append(RtcpReceiverInfo(self.ssrc[kind], 0, 0, highest & 0xFFFF, 0, lsr, dlsr))
+        self.out.append(self.crypto.protect_rtcp(bytes(RtcpRrPacket(1, blocks))))
+
+    # ---- what it has ----
+
+    def numbers(self, kind: api.Kind) -> list[int]:
+        return sorted(self.got[kind])
+
+    def holes(self, kind: api.Kind) -> int:
+        """Numbers between the first and the last that never came."""
+        numbers = self.numbers(kind)
+        return numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+
+    def in_order(self, kind: api.Kind) -> list[Rtp]:
+        return [self.got[kind][n] for n in self.numbers(kind)]
+
+    def payloads(self, kind: api.Kind) -> list[bytes]:
+        return [p.payload for p in self.in_order(kind)]
