@@ -2,7 +2,7 @@
 
 It is given the STUN datagrams that name its ufrag and says what to answer and what they prove:
 
-    datagram ─▶ parse ─▶ USERNAME is ours? ─▶ integrity? ─▶ unknown attribute? ─▶ role? ─▶ success
+    datagram ─▶ parse ─▶ USERNAME is ours? ─▶ integrity? ─▶ unknown attribute? ─▶ role? ─▶ yes
                   │             │                 │               │ 420             │ 487     │
                   └── drop ─────┴──── no reply ───┘               └─ signed error ──┘    path verified
 

@@ -108,9 +108,9 @@ def make_sessions(
 
     ``rx``, ``tx``: master key and master salt, 30, 28 or 44 bytes by profile. ``ssrcs``: all that
     we send under, RTP and RTCP; each gets a stream of its own, which may repeat a packet
-    (byte-identical resends). ``repeated``: those of them whose NACKed packets are repeated on the same
-    SSRC and so need the whole window; the others' is shorter, since libsrtp shifts it for every
-    packet. Inbound any SSRC is accepted: the demultiplexer decides.
+    (byte-identical resends). ``repeated``: those of them whose NACKed packets are repeated on the
+    same SSRC and so need the whole window; the others' is shorter, since libsrtp shifts it for
+    every packet. Inbound any SSRC is accepted: the demultiplexer decides.
 
     Raises ValueError for a key of the wrong length or no SSRC.
     """

@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import pylibsrtp
 from aioice import stun
-from rtcfwd.dtls import DtlsState, DtlsTransport
 
 from rtcfwd.certs import Certificate
+from rtcfwd.dtls import DtlsState, DtlsTransport
 
 OFFER = """v=0
 o=- {id} 2 IN IP4 127.0.0.1
