@@ -23,7 +23,8 @@ from .server import Server, Usage, core_busy_ns, worker_totals
 from .viewers import Viewers
 
 STREAM = "bench"
-_SETTLE = 0.5  # seconds from pause to reading: the publisher's silence limit is 3
+_STILL = 0.4  # seconds without an arrival: the server has sent all it had
+_STILL_LIMIT = 8.0  # an overloaded server may need long; it drops a silent publisher after 10 s
 Say = Callable[[str], None]
 
 
@@ -59,6 +60,7 @@ class _Snapshot:
     rtcp: int
     published: tuple[int, int]
     load_cpu_s: dict[str, float]
+    drain_s: float  # the server went on sending for so long after the publisher stopped
 
 
 class Bench:
@@ -130,17 +132,31 @@ class Bench:
             self.say(f"{len(joined['failures'])} joins failed: {joined['failures'][0]}")
         return joined
 
-    def snapshot(self) -> _Snapshot:
-        published = self.publisher.call("pause")
-        time.sleep(_SETTLE)
-        packets = runs = rtcp = 0
+    def _arrived(self) -> tuple[int, int, int]:
+        """RTP packets, runs and RTCP packets that the sunk viewers got so far."""
         sink = self.lab.sink
         if sink is None:
-            packets = runs = self.viewers.call("counted")
-        else:
-            counts = [sink.rtp(port) for port in self.ports]
-            packets, runs = sum(c.packets for c in counts), sum(c.runs for c in counts)
-            rtcp = sum(sink.rtcp(port).packets for port in self.ports)
+            packets = self.viewers.call("counted")
+            return packets, packets, 0
+        counts = [sink.rtp(port) for port in self.ports]
+        rtcp = sum(sink.rtcp(port).packets for port in self.ports)
+        return sum(c.packets for c in counts), sum(c.runs for c in counts), rtcp
+
+    def _quiet(self) -> float:
+        """Wait until nothing arrives any more; seconds that took beyond the waiting itself."""
+        begun = last = time.monotonic()
+        packets = self._arrived()[0]
+        while last - begun < _STILL_LIMIT and time.monotonic() - last < _STILL:
+            time.sleep(0.1)
+            now_packets = self._arrived()[0]
+            if now_packets != packets:
+                packets, last = now_packets, time.monotonic()
+        return last - begun
+
+    def snapshot(self) -> _Snapshot:
+        published = self.publisher.call("pause")
+        drain = self._quiet()
+        packets, runs, rtcp = self._arrived()
         return _Snapshot(
             self.server.usage(),
             core_busy_ns(self.settings.server_cpu),
@@ -154,6 +170,7 @@ class Bench:
                 "publisher": self.publisher.call("cpu_seconds"),
                 "viewers": self.viewers.call("cpu_seconds"),
             },
+            drain,
         )
 
     def window(self, seconds: float) -> dict[str, Any]:
@@ -228,7 +245,7 @@ def _figures(
     arrived_sunk = after.packets - before.packets
     arrived = arrived_sunk + counts.get("rtp", 0)
     cpu = after.usage.cpu_ns - before.usage.cpu_ns
-    wall = sending  # the pauses at both ends cost next to nothing
+    wall = sending + after.drain_s  # the pauses at both ends cost next to nothing
     worker = {
         name: value - before.worker.get(name, 0)
         for name, value in after.worker.items()
@@ -274,6 +291,7 @@ def _figures(
         "worker": {name: value for name, value in sorted(worker.items()) if value},
         "publisher_feedback": feedback,
         "publisher_late_max_ms": round(late * 1000, 2),
+        "drain_s": round(after.drain_s, 2),
         "sending_s": round(sending, 2),
     }
     result["caveats"] = _caveats(result, counts)
@@ -283,6 +301,8 @@ def _figures(
 def _caveats(result: dict[str, Any], counts: dict[str, int]) -> list[str]:
     """What a reader of these figures must know."""
     said = []
+    if result["drain_s"] > 0.3:
+        said.append(f"the server was {result['drain_s']} s behind at the end: overloaded")
     if counts.get("socket_drops"):
         said.append(
             f"the viewer side lost {counts['socket_drops']} packets in its own socket buffers:"

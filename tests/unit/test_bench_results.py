@@ -8,6 +8,7 @@ from array import array
 import pytest
 
 from benchmarks import bpf, results
+from benchmarks.findmax import judge
 from benchmarks.peer import Credentials, make_offer, read_answer
 from benchmarks.server import worker_totals
 from benchmarks.viewers import _gaps, sample_positions
@@ -79,3 +80,24 @@ def test_the_table_has_a_line_for_every_row() -> None:
     assert "| 5 |" in text
     assert "12.3" in text
     assert text.count("| gso |") == text.count("| sendto |") == 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "audio", "frame_end", "good"),
+    [
+        (0, 100.0, 200.0, True),
+        (99, 100.0, 200.0, True),
+        (100, 100.0, 200.0, False),
+        (0, 50_000.0, 1.0, False),
+        (0, 1.0, None, True),
+    ],
+)
+def test_the_limits_of_the_most_viewers(
+    lost: int, audio: float, frame_end: float | None, good: bool
+) -> None:
+    figures = {
+        "packets_lost": lost,
+        "packets_sent": 1_000_000,
+        "latency_us": {"audio": {"p99": audio}, "frame_end": {"p99": frame_end}},
+    }
+    assert judge(figures) is good
