@@ -1,7 +1,8 @@
 /* Gaps in a publisher's sequence numbers, and our NACKs for them.
  *
  * A gap is noted when a packet beyond it arrives, asked for after 5 ms (most reordering is over by
- * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. A NACK leaves
+ * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. We send nothing
+ * that a publisher reports on, so the RTT is the time that repairs take. A NACK leaves
  * alone in its datagram: FFmpeg reads no other. */
 #include <stdlib.h>
 
@@ -10,14 +11,26 @@
 #include "path/path.h"
 
 enum { TRIES = 10, ASK_AT_ONCE = 64 };
-static const uint64_t REORDER_NS = 5000000, LEAST_APART_NS = 20000000, GIVE_UP_NS = 1500000000;
+static const uint64_t REORDER_NS = 5000000, LEAST_APART_NS = 20000000, MOST_APART_NS = 400000000,
+                      GIVE_UP_NS = 1500000000;
 
-static void close_gap(rf_source *s, uint64_t ext) {
+/* A repair whose first NACK or answer got lost says too much, one that was merely late too little:
+ * smoothed, both do no harm. */
+static void learn(rf_source *s, const rf_gap *g, uint64_t now_ns) {
+    uint64_t took = now_ns - g->first_asked_ns;
+    if (took > MOST_APART_NS)
+        took = MOST_APART_NS;
+    s->repair_ns = s->repair_ns ? (s->repair_ns * 7 + took) / 8 : took;
+}
+
+static void close_gap(rf_source *s, uint64_t ext, uint64_t now_ns) {
     for (int i = 0; i < s->gaps; i++) {
         if (s->gap[i].ext != ext)
             continue;
-        if (s->gap[i].tries)
+        if (s->gap[i].tries) {
             s->repaired++;
+            learn(s, &s->gap[i], now_ns);
+        }
         s->gap[i] = s->gap[--s->gaps];
         return;
     }
@@ -25,7 +38,7 @@ static void close_gap(rf_source *s, uint64_t ext) {
 
 int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns) {
     if (ext <= s->highest_ext) {
-        close_gap(s, ext);
+        close_gap(s, ext, now_ns);
         return 0;
     }
     uint64_t missing = ext - s->highest_ext - 1;
@@ -37,7 +50,7 @@ int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns) {
         rf_gap *g = &s->gap[s->gaps++];
         g->ext = e;
         g->since_ns = now_ns;
-        g->asked_ns = 0;
+        g->asked_ns = g->first_asked_ns = 0;
         g->tries = 0;
     }
     return 0;
@@ -53,7 +66,8 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
     rf_track *t = &p->stream->track[kind];
     uint16_t seqs[ASK_AT_ONCE];
     int count = 0, lost = 0;
-    uint64_t apart = p->pub->rtt_ns > LEAST_APART_NS ? p->pub->rtt_ns : LEAST_APART_NS;
+    uint64_t apart = s->repair_ns + s->repair_ns / 4;
+    apart = apart > LEAST_APART_NS ? apart : LEAST_APART_NS;
     for (int i = 0; i < s->gaps;) {
         rf_gap *g = &s->gap[i];
         if (g->tries >= TRIES || x->now_ns - g->since_ns > GIVE_UP_NS) {
@@ -64,7 +78,8 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
         if (count < ASK_AT_ONCE && x->now_ns - g->since_ns >= REORDER_NS &&
             x->now_ns - g->asked_ns >= apart) {
             g->asked_ns = x->now_ns;
-            g->tries++;
+            if (!g->tries++)
+                g->first_asked_ns = x->now_ns;
             seqs[count++] = (uint16_t)g->ext;
         }
         i++;

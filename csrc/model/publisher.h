@@ -11,7 +11,7 @@
 typedef struct rf_gap {
     uint64_t ext;
     uint64_t since_ns;
-    uint64_t asked_ns;
+    uint64_t first_asked_ns, asked_ns;
     uint8_t tries;
 } rf_gap;
 
@@ -28,6 +28,7 @@ typedef struct rf_source {
     rf_seqmap map;
     rf_gap gap[RF_GAPS];
     int gaps;
+    uint64_t repair_ns; /* from our first NACK to the packet, smoothed; 0: not known */
     /* receiver report */
     uint64_t expected_prior, received_prior;
     uint32_t transit;

@@ -71,6 +71,10 @@ void rf_track_commit(rf_track *t, rf_slot *slot, int key) {
             atomic_store_explicit(&t->key_seq, t->frame_seq, memory_order_relaxed);
             atomic_store_explicit(&t->key_start, t->frame_start + 1, memory_order_release);
             rf_count(&t->keyframes, 1);
+            if (t->key_arrival_ns)
+                atomic_store_explicit(&t->key_interval_ns, slot->arrival_ns - t->key_arrival_ns,
+                                      memory_order_relaxed);
+            t->key_arrival_ns = slot->arrival_ns;
         } else if (start == t->frame_start + 1) {
             atomic_store_explicit(&t->key_seq, t->frame_seq, memory_order_relaxed);
         }

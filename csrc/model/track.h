@@ -60,9 +60,10 @@ typedef struct rf_track {
     /* written by the stream's owner, read by every worker */
     _Alignas(64) _Atomic uint64_t head;
     _Atomic uint64_t tail;
-    _Atomic uint64_t key_start;  /* index + 1 of the newest key frame's first packet; 0: none */
-    _Atomic uint64_t key_seq;    /* lowest stream_seq of that frame */
-    _Atomic uint64_t clock_line; /* see model/clock.h */
+    _Atomic uint64_t key_start; /* index + 1 of the newest key frame's first packet; 0: none */
+    _Atomic uint64_t key_seq;   /* lowest stream_seq of that frame */
+    _Atomic uint64_t key_interval_ns; /* between the newest two key frames; 0: not known */
+    _Atomic uint64_t clock_line;      /* see model/clock.h */
     _Atomic uint32_t clock_rate;
     _Atomic uint32_t in_use; /* a publication carries this kind */
 
@@ -72,9 +73,10 @@ typedef struct rf_track {
     _Alignas(64) uint64_t appended_bytes;
     uint64_t highest_seq; /* highest stream_seq in the log */
     uint32_t highest_ts;
-    uint32_t frame_ts;    /* timestamp of the frame that is arriving … */
-    uint64_t frame_start; /* … and the index of its first packet */
-    uint64_t frame_seq;   /* … and its lowest stream_seq */
+    uint32_t frame_ts;       /* timestamp of the frame that is arriving … */
+    uint64_t frame_start;    /* … and the index of its first packet */
+    uint64_t frame_seq;      /* … and its lowest stream_seq */
+    uint64_t key_arrival_ns; /* of the newest key frame */
     int has_packets;
 
     /* figures */

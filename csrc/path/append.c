@@ -124,9 +124,11 @@ static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t ra
 
 static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
     uint32_t rtx = s->rtx_ssrc;
+    uint64_t repair = s->repair_ns;
     memset(s, 0, sizeof *s);
     s->ssrc = ssrc;
     s->rtx_ssrc = rtx;
+    s->repair_ns = repair;
     s->first_ext = s->highest_ext = FIRST_EXT + (uint64_t)seq;
 }
 

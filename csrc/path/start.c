@@ -14,23 +14,29 @@ static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, u
     rf_keyframe_want(x, stream);
 }
 
-static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head, uint64_t index,
+/* Is the way over the backlog longer than the wait for the next key frame, or longer than allowed?
+ */
+static int too_long(const rf_ctx *x, const rf_track *t, const rf_slot *key, uint64_t bytes) {
+    uint64_t age = x->now_ns > key->arrival_ns ? x->now_ns - key->arrival_ns : 0;
+    uint64_t interval = atomic_load_explicit(&t->key_interval_ns, memory_order_relaxed);
+    uint64_t burst_ns = bytes * 8000 / (x->config->start_pace_bps / 1000000 + 1);
+    return bytes > x->config->start_max_bytes || age > x->config->start_max_ns ||
+           (interval > age && interval - age < burst_ns);
+}
+
+static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t index,
                     uint64_t seq) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *key = rf_track_slot(t, index);
-    uint64_t bytes = rf_track_slot(t, head - 1)->total_bytes - key->total_bytes;
-    uint64_t age = x->now_ns > key->arrival_ns ? x->now_ns - key->arrival_ns : 0;
-    (void)low;
     s->cursor = index;
     s->jump = 1;
     s->has_jump_seq = 1;
     s->jump_seq = seq;
-    if (bytes > x->config->start_max_bytes || age > x->config->start_max_ns) {
+    s->state = RF_VIEW_BURST;
+    if (too_long(x, t, key, rf_track_slot(t, head - 1)->total_bytes - key->total_bytes)) {
         s->state = RF_VIEW_POSTER;
         s->poster_ts = key->ts;
         rf_keyframe_want(x, p->stream);
-    } else {
-        s->state = RF_VIEW_BURST;
     }
     return 1;
 }
@@ -40,7 +46,7 @@ static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_
     uint64_t index, seq;
     uint64_t from = s->state == RF_VIEW_WAIT && s->wait_index > low ? s->wait_index : low;
     if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head)
-        return from_key(x, p, t, low, head, index, seq);
+        return from_key(x, p, t, head, index, seq);
     if (s->state == RF_VIEW_WAIT)
         return 0;
     uint32_t codec = atomic_load_explicit(&t->codec, memory_order_relaxed);
