@@ -81,10 +81,7 @@ class Dispatcher:
             return
         session = self._session(punt.peer)
         if session is not None:
-            before = session.state
             session.on_dtls(punt, now)
-            if before is not session.state is SessionState.CONNECTED:
-                self._registry.counts.connected[session.role] += 1
 
     def _peer_idle(self, event: PeerIdle) -> None:
         """No media or RTCP for long; STUN keeps it alive (PROTOCOL: any authenticated packet)."""

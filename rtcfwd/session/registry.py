@@ -47,7 +47,7 @@ from rtcfwd.sdp import (
 
 from . import ids as names
 from .session import Session
-from .states import SessionState, StreamState
+from .states import StreamState
 from .stream import Stream
 from .timers import Timers
 
@@ -97,6 +97,7 @@ class Registry:
         self.counts = Counts()
         self.streams: dict[str, Stream] = {}  # by name; ended ones are only in by_handle
         self.sessions: dict[str, Session] = {}  # by id, open ones
+        self.handshakes: set[str] = set()  # ids of those that are not yet connected
         self.by_handle: dict[StreamHandle, Stream] = {}
         self.by_peer: dict[PeerHandle, Stream] = {}
         self.by_ufrag: dict[str, Session] = {}
@@ -219,8 +220,13 @@ class Registry:
 
     # ---- called by sessions ----
 
+    def session_connected(self, session: Session) -> None:
+        self.handshakes.discard(session.id)
+        self.counts.connected[session.role] += 1
+
     def session_closed(self, session: Session) -> None:
         self.sessions.pop(session.id, None)
+        self.handshakes.discard(session.id)
         self._tombstones.add(session.id, self.clock() + self.config.tombstone)
         for ufrag in session.agent.ufrags():
             self.by_ufrag.pop(ufrag, None)
@@ -258,8 +264,7 @@ class Registry:
 
     def _check_room(self, role: Role) -> None:
         config = self.config
-        waiting = sum(s.state is not SessionState.CONNECTED for s in self.sessions.values())
-        if waiting >= config.max_handshakes:
+        if len(self.handshakes) >= config.max_handshakes:
             raise self._refuse(503, "Too many joins at once", "Try again in a second.", 1)
         if role is Role.VIEWER:
             viewers = sum(len(stream.viewers) for stream in self.streams.values())
@@ -337,6 +342,7 @@ class Registry:
         stream.peers[peer] = session
         self.by_peer[peer] = stream
         self.sessions[session.id] = session
+        self.handshakes.add(session.id)
         self.by_ufrag[agent.local_ufrag] = session
         self.counts.joined[role] += 1
         logger.info("%s of %s joins (%s)", role.name.lower(), stream.name, session.id[:8])

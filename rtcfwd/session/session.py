@@ -45,6 +45,9 @@ class Surroundings(Protocol):
     timers: Timers
     clock: Callable[[], float]
 
+    def session_connected(self, session: Session) -> None:
+        """Called once, when the keys are installed."""
+
     def session_closed(self, session: Session) -> None:
         """Called once, when the session has closed by itself or was closed."""
 
@@ -205,6 +208,7 @@ class Session:
                 return
             self.state = step(SESSION_TRANSITIONS, self.state, SessionState.CONNECTED)
             self.connected_at = now
+            self._around.session_connected(self)
             logger.info(
                 "%s of %s connected after %.0f ms, %s (%s)",
                 self.role.name.lower(),

@@ -95,6 +95,7 @@ class World:
         registry, forwarder = self.registry, self.forwarder
         assert registry.streams == {}
         assert registry.sessions == {}
+        assert registry.handshakes == set()
         assert registry.by_handle == {}
         assert registry.by_peer == {}
         assert registry.by_ufrag == {}
