@@ -102,7 +102,11 @@ class Server:
         app = routes.build(self.registry, api, self._metrics.text, pages, self._failed)
         # Not decompressed: a body that does not decode would leave its traceback in the log.
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, auto_decompress=False
+            app,
+            access_log=None,
+            handle_signals=False,
+            auto_decompress=False,
+            shutdown_timeout=_CLOSING_S,
         )
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()

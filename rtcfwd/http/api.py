@@ -81,7 +81,7 @@ class Api:
         stream = self._registry.streams.get(name) if is_stream_name(name) else None
         if stream is None:
             raise Problem(404, "No such stream", "GET /api/v1/streams lists those there are.")
-        sessions = [self._show_session(s) for s in stream.peers.values()]
+        sessions = [self._show_session(s) for s in stream.peers.values() if s is not None]
         return _json({**self._show(stream), "sessions": sessions})
 
     async def server(self, request: web.Request) -> web.Response:

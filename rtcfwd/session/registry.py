@@ -151,7 +151,7 @@ class Registry:
             session = self._session(Role.PUBLISHER, stream, offer, agent, answer, ssrcs)
         except BaseException:
             self.ssrcs.release(ssrcs)
-            if stream is not None and stream.publications == 0 and not stream.peers:
+            if stream is not None and stream.publications == 0:
                 self._end_stream(stream, "its publisher could not be set up")
             raise
         stream.publisher = session
@@ -249,12 +249,13 @@ class Registry:
     def peer_gone(self, peer: PeerHandle) -> None:
         """The data plane has let go of a peer: its SSRCs are free."""
         stream = self.by_peer.get(peer)
-        session = stream.peers.pop(peer, None) if stream is not None else None
-        if stream is None or session is None:
+        if stream is None:
             return
-        session.close("the data plane dropped it", dropped=True)  # mostly it is closed already
+        session = stream.peers.pop(peer)
+        if session is not None:
+            session.close("the data plane dropped it", dropped=True)  # mostly closed already
+            self.ssrcs.release(session.ssrcs)
         del self.by_peer[peer]
-        self.ssrcs.release(session.ssrcs)
         self._close_if_empty(stream)
 
     def stream_gone(self, handle: StreamHandle) -> None:
@@ -321,6 +322,8 @@ class Registry:
                 forwarder.view(peer, answer.subscription)
             forwarder.add_ufrag(peer, agent.local_ufrag)
         except ForwarderError as error:
+            stream.peers[peer] = None  # until PeerGone, so that the stream is closed after it
+            self.by_peer[peer] = stream
             forwarder.close_peer(peer, bye=False)
             if isinstance(error, ForwarderBusy):
                 raise self._refuse(503, "Too much at once", "Try again in a second.", 1) from None

@@ -41,7 +41,7 @@ class Stream:
         self.viewers: dict[str, Session] = {}
         self.live: dict[Kind, int] = {}
         self.clock_rates: dict[Kind, int] = {}
-        self.peers: dict[PeerHandle, Session] = {}
+        self.peers: dict[PeerHandle, Session | None] = {}  # None: it failed to become one
         self.closing = False  # close_stream was called
         self._on_grace_over = on_grace_over
 
