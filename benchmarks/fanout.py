@@ -209,6 +209,7 @@ class Bench:
         except floor.NoCompiler as error:
             self.say(str(error))
             return None
+        self.say("measuring the floor")
         self.server.close()  # the core is the floor's
         rows = [
             floor.floor_row(
@@ -337,7 +338,6 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         rss = bench.server.usage().rss
         about = bench.server.api("server")
         profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
-        say("measuring the floor")
         bare = bench.floor(profiles[0], joined["joined"])
     finally:
         bench.close()
