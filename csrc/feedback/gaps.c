@@ -61,13 +61,19 @@ static int by_seq(const void *a, const void *b) {
     return d > 32767 || d < -32767 ? -d : d;
 }
 
+/* How long after a NACK the next one may follow: as long as repairs take and a quarter more, and
+ * twice as long each time while that is not known. */
+static uint64_t apart(const rf_source *s, const rf_gap *g) {
+    uint64_t wait = s->repair_ns ? s->repair_ns + s->repair_ns / 4
+                                 : LEAST_APART_NS << (g->tries < 5 ? g->tries : 5) >> 1;
+    return wait > LEAST_APART_NS ? wait : LEAST_APART_NS;
+}
+
 void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
     rf_source *s = &p->pub->source[kind];
     rf_track *t = &p->stream->track[kind];
     uint16_t seqs[ASK_AT_ONCE];
     int count = 0, lost = 0;
-    uint64_t apart = s->repair_ns + s->repair_ns / 4;
-    apart = apart > LEAST_APART_NS ? apart : LEAST_APART_NS;
     for (int i = 0; i < s->gaps;) {
         rf_gap *g = &s->gap[i];
         if (g->tries >= TRIES || x->now_ns - g->since_ns > GIVE_UP_NS) {
@@ -76,7 +82,7 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
             continue;
         }
         if (count < ASK_AT_ONCE && x->now_ns - g->since_ns >= REORDER_NS &&
-            x->now_ns - g->asked_ns >= apart) {
+            x->now_ns - g->asked_ns >= apart(s, g)) {
             g->asked_ns = x->now_ns;
             if (!g->tries++)
                 g->first_asked_ns = x->now_ns;

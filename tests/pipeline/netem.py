@@ -84,7 +84,7 @@ class Link:
             return False
         if not c.burst:
             return self._random.random() < c.loss
-        # Two states; the bad one loses all. Its share of the time is `loss`, its mean length `burst`.
+        # Two states; the bad one loses all: a share `loss` of the time, `burst` datagrams long.
         if self._bad:
             self._bad = self._random.random() >= 1 / c.burst
         else:

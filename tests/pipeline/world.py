@@ -1,8 +1,8 @@
 """The world of a scenario: a MemoryForwarder, peers with their two links, and one virtual clock.
 
 Every millisecond the peers act, datagrams that are due arrive, every worker turns until it has
-nothing to do, and what was sent enters the links. What the forwarder puts on the wire is watched for
-the rule on which SRTP rests: one nonce, one content (RFC 3711 section 9.1, RFC 7714 section 8.1).
+nothing to do, and what was sent enters the links. What the forwarder puts on the wire is watched
+for the rule on which SRTP rests: one nonce, one content (RFC 3711 section 9.1, RFC 7714 section 8).
 """
 
 from __future__ import annotations
@@ -114,6 +114,16 @@ class World:
     ) -> tuple[Viewer, Peer]:
         script = Viewer(self._name(), setup or ViewerSetup(), self._crypto(profile), self.now)
         return script, self._join(api.Role.VIEWER, script, up, down)
+
+    def settle(self, publisher: Publisher, seconds: float = 1.0) -> None:
+        """The end of a lossy scenario: the last packets come through, then repairs have time. (What
+        is lost with nothing behind it, no receiver can know.)"""
+        for peer in self.peers:
+            for link in (peer.up, peer.down):
+                link.conditions = Conditions(delay_ms=link.conditions.delay_ms)
+        self.run(0.1)
+        publisher.muted = True
+        self.run(seconds)
 
     def leave(self, peer: Peer, *, bye: bool = True) -> None:
         self.forwarder.close_peer(peer.handle, bye=bye)
