@@ -10,35 +10,33 @@ Pure but for the random numbers and the dates of a new certificate. Nothing is w
 from __future__ import annotations
 
 import datetime
+import hashlib
 import secrets
 from collections.abc import Iterable
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
-    "sha-256": hashes.SHA256,
-    "sha-384": hashes.SHA384,
-    "sha-512": hashes.SHA512,
-}
+_HASHES = {"sha-256": "sha256", "sha-384": "sha384", "sha-512": "sha512"}
 """Hash names of RFC 8122 that bind a certificate. MD2, MD5 and SHA-1 are refused: collisions."""
 
 _VALID_FOR = datetime.timedelta(days=90)
 _CLOCK_SKEW = datetime.timedelta(days=1)
 
 
-def fingerprint_of(certificate: x509.Certificate, hash_name: str) -> str:
-    """The fingerprint of ``certificate`` as ``a=fingerprint`` writes it: ``"AA:BB:…"``.
+def fingerprint_of(der: bytes, hash_name: str) -> str:
+    """The fingerprint of a certificate (DER) as ``a=fingerprint`` writes it: ``"AA:BB:…"``.
 
     ``hash_name`` is ``sha-256``, ``sha-384`` or ``sha-512`` in any case; any other raises
-    :class:`ValueError`, ``sha-1`` too (RFC 8122 section 5).
+    :class:`ValueError`, ``sha-1`` too (RFC 8122 section 5). The certificate is not parsed: peers
+    send odd ones, and its contents mean nothing here.
     """
     algorithm = _HASHES.get(hash_name.lower())
     if algorithm is None:
         raise ValueError(f"hash function {hash_name!r} does not bind a certificate")
-    return certificate.fingerprint(algorithm()).hex(":").upper()
+    return hashlib.new(algorithm, der).digest().hex(":").upper()
 
 
 def usable_fingerprints(
@@ -53,10 +51,10 @@ def usable_fingerprints(
     )
 
 
-def matches(certificate: x509.Certificate, fingerprints: Iterable[tuple[str, str]]) -> bool:
-    """Whether one of the :func:`usable_fingerprints` is this certificate's (RFC 8122 section 5.1:
-    with several, one match is enough, as a peer may list several certificates)."""
-    return any(fingerprint_of(certificate, name) == value for name, value in fingerprints)
+def matches(der: bytes, fingerprints: Iterable[tuple[str, str]]) -> bool:
+    """Whether one of the :func:`usable_fingerprints` is that of this certificate (DER). One match
+    is enough, as a peer may list several certificates (RFC 8122 section 5.1)."""
+    return any(fingerprint_of(der, name) == value for name, value in fingerprints)
 
 
 class Certificate:
@@ -69,7 +67,8 @@ class Certificate:
     def __init__(self, certificate: x509.Certificate, private_key: ec.EllipticCurvePrivateKey):
         self.x509 = certificate
         self.private_key = private_key
-        self.fingerprint = ("sha-256", fingerprint_of(certificate, "sha-256"))
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        self.fingerprint = ("sha-256", fingerprint_of(der, "sha-256"))
 
     @classmethod
     def generate(cls) -> Certificate:

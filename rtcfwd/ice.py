@@ -2,9 +2,9 @@
 
 It is given the STUN datagrams that name its ufrag and says what to answer and what they prove:
 
-    datagram ─▶ parse ─▶ USERNAME is ours? ─▶ integrity? ─▶ unknown attribute? ─▶ role? ─▶ yes
-                  │             │                 │               │ 420             │ 487     │
-                  └── drop ─────┴──── no reply ───┘               └─ signed error ──┘    path verified
+    datagram ─▶ parse ─▶ our USERNAME? ─▶ integrity? ─▶ unknown attribute? ─▶ role? ─▶ success
+                  │            │              │               │ 420            │ 487     │
+                  └── drop ────┴── no reply ──┘               └─ signed error ─┘   path verified
 
 A lite agent is always controlled, sends no checks and keeps no check list: a valid request
 validates the path that it came by, and USE-CANDIDATE on it nominates that path (RFC 8445 sections
