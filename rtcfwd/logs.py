@@ -1,7 +1,7 @@
-"""Logging of the process: one line an event on stderr, and a gate for lines that could flood.
+"""Logging of the process: one line an event, on stderr, by loggers named after their modules.
 
-Loggers are named after their modules. The data plane only counts; what repeats up here (a refused
-datagram, a full queue) goes through :class:`Occasionally`, once a minute with the number skipped.
+Joins and leaves are logged at info, refused requests at debug. Nothing is logged per packet: the
+data plane counts, and /metrics and the API show it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,3 @@ def configure(level: str) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     if level != "debug":  # its client errors are the peers' (bad HTTP), not ours
         logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
-
-
-class Occasionally:
-    """Lets a message through at most once every ``interval`` seconds."""
-
-    def __init__(self, logger: logging.Logger, interval: float = 60.0) -> None:
-        self._logger = logger
-        self._interval = interval
-        self._next = float("-inf")
-        self._skipped = 0
-
-    def warning(self, now: float, message: str, *args: object) -> None:
-        """Log, or count what was not logged; ``now`` in seconds, monotonic."""
-        if now < self._next:
-            self._skipped += 1
-            return
-        more = f" ({self._skipped} more like it)" if self._skipped else ""
-        self._next, self._skipped = now + self._interval, 0
-        self._logger.warning(message + more, *args)
