@@ -50,6 +50,7 @@ from .session import Session
 from .states import StreamState
 from .stream import Stream
 from .timers import Timers
+from .tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Registry:
         self._certificate = certificate
         self._candidates = tuple(candidates)
         self._policy = policy or CodecPolicy()
-        self._tombstones = _Tombstones(self)
+        self._tombstones = Tombstones(self.timers)
         self._replacing = False
 
     # ---- joins ----
@@ -404,30 +405,3 @@ class Registry:
 
 def _agent_for(offer: Offer) -> IceLiteAgent:
     return IceLiteAgent(remote_ufrag=offer.remote.ufrag, remote_pwd=offer.remote.pwd)
-
-
-class _Tombstones:
-    """Ids of sessions that ended not long ago: their DELETE still answers 200 (OBS closes DTLS
-    first and then wants its 200)."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._until: dict[str, float] = {}  # in order of expiry
-        self._registry = registry
-
-    def __contains__(self, session_id: object) -> bool:
-        return session_id in self._until
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def add(self, session_id: str, until: float) -> None:
-        self._until[session_id] = until
-        if len(self._until) == 1:
-            self._registry.timers.set(self, until)
-
-    def on_deadline(self, now: float) -> None:
-        for session_id, until in list(self._until.items()):
-            if until > now:
-                self._registry.timers.set(self, until)
-                return
-            del self._until[session_id]
