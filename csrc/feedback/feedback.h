@@ -21,6 +21,8 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item);
 /* ext of a source has arrived (not by RTX: rtx 0); notes new gaps and closes old ones. Call before
  * highest_ext moves. 1: so much is missing that only a key frame helps. */
 int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns);
+/* How many numbers just before ext are missing, at most `most`. */
+uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most);
 /* Every tick: NACKs that are due. */
 void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind);
 

@@ -56,6 +56,20 @@ int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns) {
     return 0;
 }
 
+static int is_gap(const rf_source *s, uint64_t ext) {
+    for (int i = 0; i < s->gaps; i++)
+        if (s->gap[i].ext == ext)
+            return 1;
+    return 0;
+}
+
+uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most) {
+    uint64_t n = 0;
+    while (n < most && is_gap(s, ext - n - 1))
+        n++;
+    return n;
+}
+
 static int by_seq(const void *a, const void *b) {
     int d = (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
     return d > 32767 || d < -32767 ? -d : d;

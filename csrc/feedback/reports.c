@@ -41,22 +41,30 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
     }
 }
 
+/* 1 when a track has been on the air for 10 s without a report of its sender. */
+static int reports_missing(const rf_ctx *x, const rf_peer *p) {
+    for (int k = 0; k < RF_KINDS; k++) {
+        const rf_source *s = &p->pub->source[k];
+        uint64_t line =
+            atomic_load_explicit(&p->stream->track[k].clock_line, memory_order_relaxed);
+        if (s->started && !(line & RF_CLOCK_VALID) && x->now_ns - s->first_media_ns >= 10 * SECOND)
+            return 1;
+    }
+    return 0;
+}
+
 void rf_report_arrival_clock(rf_ctx *x, rf_peer *p) {
     rf_pub *pub = p->pub;
-    if (pub->has_offset || !pub->first_media_ns || x->now_ns - pub->first_media_ns < 10 * SECOND)
+    if (pub->arrival_clock || !reports_missing(x, p))
         return;
     pub->arrival_clock = 1;
     for (int k = 0; k < RF_KINDS; k++) {
         rf_track *t = &p->stream->track[k];
-        const rf_source *s = &pub->source[k];
-        if (!s->started ||
-            atomic_load_explicit(&t->clock_line, memory_order_relaxed) & RF_CLOCK_VALID)
+        if (!pub->source[k].started)
             continue;
-        const rf_slot *last =
-            rf_track_slot(t, atomic_load_explicit(&t->head, memory_order_relaxed) - 1);
         atomic_store_explicit(
             &t->clock_line,
-            rf_clock_line(last->ts, last->arrival_ns, pub->setup.track[k].clock_rate),
+            rf_clock_line(t->highest_ts, t->highest_ns, pub->setup.track[k].clock_rate),
             memory_order_relaxed);
     }
 }
@@ -144,7 +152,7 @@ static int write_sr(rf_ctx *x, rf_peer *p, int kind, rf_writer *w) {
         .ntp = rf_ntp(x->now_ns + x->config->wall_offset_ns),
         .rtp_ts = rf_clock_ts(line, x->now_ns, rate),
         .packets = (uint32_t)rf_read(&s->packets),
-        .octets = (uint32_t)rf_read(&s->bytes),
+        .octets = (uint32_t)rf_read(&s->octets),
     };
     s->sr_ns = x->now_ns;
     if (s->sr_count < 255)

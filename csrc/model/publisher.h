@@ -18,6 +18,7 @@ typedef struct rf_gap {
 typedef struct rf_source {
     uint32_t ssrc;     /* 0: none yet */
     uint32_t rtx_ssrc; /* learned or signalled */
+    uint8_t format;    /* of its newest packet */
     int started;       /* the map is open */
     int held;          /* waiting for a key frame to open the map with */
     uint64_t first_ext, highest_ext;

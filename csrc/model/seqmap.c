@@ -25,10 +25,14 @@ int rf_seqmap_find(const rf_seqmap *m, uint64_t ext, uint64_t *stream_seq) {
     uint32_t kept = m->count < RF_SEQMAP_SEGMENTS ? m->count : RF_SEQMAP_SEGMENTS;
     for (uint32_t back = 0; back < kept; back++) {
         uint32_t i = (m->count - 1 - back) % RF_SEQMAP_SEGMENTS;
-        if (m->segment[i].first_ext <= ext) {
-            *stream_seq = (uint64_t)((int64_t)ext + m->segment[i].delta);
+        if (m->segment[i].first_ext > ext)
+            continue;
+        *stream_seq = (uint64_t)((int64_t)ext + m->segment[i].delta);
+        if (back == 0)
             return 1;
-        }
+        uint32_t next = (i + 1) % RF_SEQMAP_SEGMENTS;
+        /* left out: its number went to a packet behind it */
+        return *stream_seq < (uint64_t)((int64_t)m->segment[next].first_ext + m->segment[next].delta);
     }
     return 0;
 }

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 
+enum { FRAME_REACH = 17 }; /* packets missing before a frame that may belong to it */
+
 int rf_track_init(rf_track *t, int kind, uint32_t slots) {
     memset(t, 0, sizeof *t);
     if (slots == 0 || (slots & (slots - 1)))
@@ -55,13 +57,16 @@ void rf_track_commit(rf_track *t, rf_slot *slot, int key) {
     if (new_frame && (!t->has_packets || slot->stream_seq > t->highest_seq)) {
         t->frame_ts = slot->ts;
         t->frame_start = head;
-        t->frame_seq = slot->stream_seq;
+        /* What is missing before it may be its beginning: a viewer that starts here takes it. */
+        t->frame_seq = slot->stream_seq - t->highest_seq <= FRAME_REACH ? t->highest_seq + 1
+                                                                        : slot->stream_seq;
     } else if (!new_frame && slot->stream_seq < t->frame_seq) {
         t->frame_seq = slot->stream_seq;
     }
     if (!t->has_packets || slot->stream_seq > t->highest_seq) {
         t->highest_seq = slot->stream_seq;
         t->highest_ts = slot->ts;
+        t->highest_ns = slot->arrival_ns;
     }
     t->has_packets = 1;
     atomic_store_explicit(&t->by_seq[slot->stream_seq & t->mask], head + 1, memory_order_release);

@@ -72,6 +72,7 @@ typedef struct rf_track {
     /* owner only */
     _Alignas(64) uint64_t appended_bytes;
     uint64_t highest_seq; /* highest stream_seq in the log */
+    uint64_t highest_ns;  /* when it arrived */
     uint32_t highest_ts;
     uint32_t frame_ts;       /* timestamp of the frame that is arriving … */
     uint64_t frame_start;    /* … and the index of its first packet */

@@ -12,7 +12,7 @@
 #include "wire/hdrext.h"
 #include "wire/keyframe.h"
 
-enum { JUMP = 3000, MAX_ITEMS = 12, FIRST_STREAM_SEQ = 1 << 16, FIRST_EXT = 1 << 16 };
+enum { JUMP = 3000, MAX_ITEMS = 12, FIRST_STREAM_SEQ = 1 << 16, FIRST_EXT = 1 << 16, KEY_REACH = 16 };
 
 typedef struct arrival {
     rf_rtp rtp;
@@ -158,16 +158,20 @@ static int number(rf_ctx *x, rf_source *s, arrival *a) {
     return -1;
 }
 
-/* Opens the map at this packet: next free number, clock on the stream's old line. */
+/* Opens the map at this packet: next free number, clock on the stream's old line. What is missing
+ * just before it may be the beginning of the same key frame, so it gets numbers too. */
 static void open_map(rf_ctx *x, rf_source *s, rf_track *t, const arrival *a, uint32_t rate) {
-    uint64_t first = t->has_packets ? t->highest_seq + 1 : FIRST_STREAM_SEQ;
-    rf_seqmap_start(&s->map, a->ext, first);
+    if (!t->has_packets)
+        t->highest_seq = FIRST_STREAM_SEQ - 1;
+    rf_seqmap_start(&s->map, a->ext - rf_gaps_before(s, a->ext, KEY_REACH), t->highest_seq + 1);
     s->ts_delta = 0;
     if (t->has_packets) {
         uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
         uint32_t at = rf_clock_ts(line, x->now_ns, rate);
         uint32_t least = t->highest_ts + rate / 50;
-        if (!(line & RF_CLOCK_VALID) || (int32_t)(at - least) < 0)
+        if (!(line & RF_CLOCK_VALID))
+            at = t->highest_ts + rf_ticks(x->now_ns - t->highest_ns, rate);
+        if ((int32_t)(at - least) < 0)
             at = least;
         s->ts_delta = at - a->rtp.ts;
     }
@@ -233,8 +237,10 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
         return;
     }
     uint64_t head = atomic_load_explicit(&t->head, memory_order_relaxed);
-    uint64_t low = rf_track_low(t, head);
-    if (t->has_packets && stream_seq + t->mask < t->highest_seq) {
+    /* Half a log: so, whatever the order of arrival, a number that is still accepted is still found
+     * if it was here before, and never gets a second content. */
+    uint64_t low = head > t->mask ? head - t->mask : 0;
+    if (t->has_packets && stream_seq + t->mask / 2 < t->highest_seq) {
         rf_drop_peer(x, p, RF_DROP_too_old);
         return;
     }
@@ -252,13 +258,16 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
     slot->arrival_ns = x->now_ns;
     slot->ts = a->rtp.ts + s->ts_delta;
     slot->marker = a->rtp.marker;
-    slot->format = a->format->format;
+    slot->format = a->format ? a->format->format : s->format;
     slot->flags = (uint8_t)flags;
     slot->padding = (uint8_t)padding;
     fill(slot, rf_track_room(t, head), a, data);
     rf_track_commit(t, slot, (flags & RF_PAYLOAD_KEY) != 0);
-    atomic_store_explicit(&t->format, slot->format, memory_order_relaxed);
-    atomic_store_explicit(&t->codec, a->format->codec, memory_order_relaxed);
+    if (a->format) {
+        s->format = slot->format;
+        atomic_store_explicit(&t->format, slot->format, memory_order_relaxed);
+        atomic_store_explicit(&t->codec, a->format->codec, memory_order_relaxed);
+    }
     wake_readers(x, p->stream);
 }
 
@@ -285,7 +294,7 @@ static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
     rf_track *t = &p->stream->track[a->kind];
-    int newest = a->ext >= s->highest_ext;
+    int newest = a->ext > s->highest_ext;
     unsigned flags = 0;
     if (a->format && a->rtp.payload_len) {
         flags =
@@ -298,7 +307,7 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
     if (!a->format || a->rtp.payload_len == 0) { /* no content for viewers */
         if (s->started && newest)
             rf_seqmap_leave_out(&s->map, a->ext);
-        else if (s->started && a->format)
+        else if (s->started)
             to_log(x, p, s, a, data, 0, 1); /* its number is given away already: fill it */
         rf_drop_peer(x, p, a->format ? RF_DROP_padding_only : RF_DROP_unknown_payload_type);
         return;
@@ -312,6 +321,8 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
         open_map(x, s, t, a, setup->clock_rate);
     }
     to_log(x, p, s, a, data, flags, 0);
+    if (flags & RF_PAYLOAD_KEY) /* what was wished for has come */
+        atomic_store_explicit(&p->stream->keyframe_wanted, 0, memory_order_relaxed);
 }
 
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
