@@ -56,6 +56,7 @@ typedef struct rf_view_track_state {
     uint64_t sr_ns;
     /* figures */
     rf_counter told_cursor; /* the cursor, for figures */
+    rf_counter octets; /* of payload, for sender reports */
     rf_counter packets, bytes, resent, resent_bytes, nacks, plis, skipped;
     _Atomic uint32_t fraction_lost, jitter;
     _Atomic int32_t cumulative_lost;

@@ -72,6 +72,7 @@ static void take_back(rf_ctx *x, int first) {
             s->cursor = info->index;
         rf_set(&s->packets, rf_read(&s->packets) - 1);
         rf_set(&s->bytes, rf_read(&s->bytes) - x->jobs[i].head_len - x->jobs[i].src_len);
+        rf_set(&s->octets, rf_read(&s->octets) - x->jobs[i].src_len);
     }
     rf_drop(x, RF_DROP_send_again);
 }

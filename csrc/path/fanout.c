@@ -82,12 +82,21 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     return g;
 }
 
-/* 1: laid into the slab; 0: passed over; RF_ENOSPC: the slab is full. */
+/* Before a jump all that was laid must have left: at a full socket packets come back to their cursor,
+ * and must find the segment in which they were numbered. 1: so it is. */
+static int settled(rf_ctx *x) {
+    rf_egress_flush(x);
+    return !x->blocked;
+}
+
+/* 1: laid into the slab; 0: passed over; RF_ENOSPC: the slab is full, or the socket. */
 static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *slot = rf_track_slot(t, index);
     uint8_t pt = p->view->setup.track[t->kind].pt_of_format[slot->format & (RF_MAX_FORMATS - 1)];
     if (pt == RF_NO_PT) {
+        if (!s->jump && !settled(x))
+            return RF_ENOSPC;
         rf_drop_peer(x, p, RF_DROP_viewer_no_format);
         rf_count(&s->skipped, 1);
         s->jump = 1;
@@ -110,6 +119,7 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
                   rf_track_room(t, index) + slot->payload_at, slot->payload_len);
     rf_count(&s->packets, 1);
     rf_count(&s->bytes, head + slot->payload_len);
+    rf_count(&s->octets, slot->payload_len);
     return 1;
 }
 
@@ -132,6 +142,8 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
     while (s->cursor < head) {
         const rf_slot *slot = rf_track_slot(t, s->cursor);
         if (s->state == RF_VIEW_POSTER && slot->ts != s->poster_ts) {
+            if (!settled(x))
+                return RF_ENOSPC;
             s->state = RF_VIEW_WAIT;
             s->wait_index = s->cursor;
             s->jump = 1;

@@ -78,7 +78,7 @@ static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
         rf_sub_remove(x, p);
     if (p->pub) {
         for (int k = 0; k < RF_KINDS; k++)
-            if (p->pub->source[k].started)
+            if (p->pub->source[k].ssrc)
                 atomic_store_explicit(&p->stream->track[k].active, 0, memory_order_relaxed);
         for (uint32_t i = 0; i < x->pub_count; i++)
             if (x->pubs[i] == p) {
@@ -126,7 +126,9 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
         try_start(x, p);
         break;
     case RF_COMMAND_FORMAT:
-        if (p->view) {
+        /* A format in use keeps its payload type: resends must repeat their bytes. */
+        if (p->view &&
+            p->view->setup.track[c->u.format.kind].pt_of_format[c->u.format.format] == RF_NO_PT) {
             rf_view_track *t = &p->view->setup.track[c->u.format.kind];
             t->pt_of_format[c->u.format.format] = c->u.format.pt;
             t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;

@@ -25,12 +25,17 @@ rf_peer *rf_control_peer(const rf_forwarder *f, rf_handle h) {
     return p && !p->told_close ? p : NULL;
 }
 
-rf_stream *rf_control_stream(const rf_forwarder *f, rf_handle h) {
+static rf_stream *any_stream(const rf_forwarder *f, rf_handle h) {
     uint32_t i = (uint32_t)h - 1;
     return h && i < f->config.max_streams && f->streams[i].stream &&
                    f->streams[i].stream->handle == h
                ? f->streams[i].stream
                : NULL;
+}
+
+rf_stream *rf_control_stream(const rf_forwarder *f, rf_handle h) {
+    rf_stream *s = any_stream(f, h);
+    return s && !s->told_close ? s : NULL;
 }
 
 /* ---- commands ---- */
@@ -108,8 +113,12 @@ int rf_stream_close(rf_forwarder *f, rf_handle stream) {
     rf_stream *s = rf_control_stream(f, stream);
     if (!s)
         return RF_ESTALE;
+    for (uint32_t i = 0; i < f->config.max_peers; i++)
+        if (f->peers[i].peer && f->peers[i].peer->stream == s && !f->peers[i].peer->told_close)
+            return RF_ESTATE;
     if (!room_everywhere(f, 1))
         return RF_EFULL;
+    s->told_close = 1;
     rf_command c = {.type = RF_COMMAND_STREAM_CLOSE, .object = s};
     tell_all(f, &c);
     return RF_OK;
@@ -127,7 +136,7 @@ int rf_stream_keyframe(rf_forwarder *f, rf_handle stream) {
 }
 
 void rf_control_stream_gone(rf_forwarder *f, rf_handle h) {
-    rf_stream *s = rf_control_stream(f, h);
+    rf_stream *s = any_stream(f, h);
     if (!s)
         return;
     f->streams[(uint32_t)h - 1].stream = NULL;
