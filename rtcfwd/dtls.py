@@ -9,11 +9,13 @@ datagram goes in, and what comes out is cut at record headers and packed to :dat
                                           └── alert, fingerprint, 10 s ──▶ FAILED ◀── fatal alert
 
 **Lost datagrams.** OpenSSL's own timer starts at one second, runs on the machine's clock and
-cannot be set from Python, so the datagrams of our last flight are kept and the same bytes are sent
-again, from 150 ms on as client (FFmpeg always loses the first ClientHello) and from 400 ms on as
-server, each interval twice the one before. A peer that has them drops them as replays. When
-OpenSSL's timer has run out too, its retransmission (new record numbers) is sent instead: a peer
-that waits for *us* to ask again for its last flight answers only that.
+cannot be set from Python, so the datagrams of our last flight are kept and sent again, from 150 ms
+on as client (FFmpeg always loses the first ClientHello) and from 400 ms on as server, each
+interval twice the one before. A repetition gets new record numbers where it is not encrypted,
+since a peer may have read a record (ChangeCipherSpec out of turn) without using it, and would drop
+the same number as a replay; the encrypted Finished must keep its own. When OpenSSL's timer has run
+out too, its retransmission, Finished included, is sent instead: a server that finished before us
+and whose last flight was lost answers only that.
 After the handshake it must go on being fed: a peer that missed our last flight repeats its own.
 
 **Who the peer is.** Any certificate is taken by the verification callback if one fingerprint of
@@ -150,6 +152,7 @@ class DtlsTransport:
         self._resend_at: float | None = None
         self._deadline: float | None = None
         self._last_flight_resends = 0
+        self._record_number = 0  # of the next unencrypted record
         connection = SSL.Connection(_context(certificate, profiles))
         connection.set_app_data(self._fingerprints)
         connection.set_ciphertext_mtu(MTU)
@@ -203,8 +206,7 @@ class DtlsTransport:
             with contextlib.suppress(SSL.Error):
                 self._connection.DTLSv1_handle_timeout()
             self._flight = self._take_from_openssl() or self._flight
-            self._out += self._flight
-            self.resent += 1
+            self._repeat_flight()
             self._interval *= 2
             self._resend_at = now + self._interval
 
@@ -242,7 +244,7 @@ class DtlsTransport:
         flight = self._take_from_openssl()
         if not flight:
             return
-        self._out += flight
+        self._out += [self._number(datagram) for datagram in flight]
         if self.state is DtlsState.FAILED or flight[0][0] == _CONTENT_ALERT:
             return
         self._flight = flight
@@ -290,7 +292,7 @@ class DtlsTransport:
         except SSL.Error as error:
             self._fail(_describe(error))
         answer = self._take_from_openssl()
-        self._out += answer
+        self._out += answer  # all of it encrypted
         return bool(answer)
 
     def _answer_repeated_flight(self, datagram: bytes) -> None:
@@ -303,8 +305,11 @@ class DtlsTransport:
             and self._last_flight_resends < _LAST_FLIGHT_RESENDS
         ):
             self._last_flight_resends += 1
-            self.resent += 1
-            self._out += self._flight
+            self._repeat_flight()
+
+    def _repeat_flight(self) -> None:
+        self.resent += 1
+        self._out += [self._number(datagram) for datagram in self._flight]
 
     def _fail(self, error: str) -> None:
         self.state = DtlsState.FAILED
@@ -316,6 +321,18 @@ class DtlsTransport:
         self._flight = []
         self._resend_at = None
         self._deadline = None
+
+    def _number(self, datagram: bytes) -> bytes:
+        """Give the unencrypted records (epoch 0) the next numbers of our own count; neither a
+        MAC nor the handshake's transcript covers them."""
+        numbered = bytearray(datagram)
+        position = 0
+        while position < len(numbered):
+            if numbered[position + 3 : position + 5] == b"\0\0":
+                numbered[position + 5 : position + 11] = self._record_number.to_bytes(6)
+                self._record_number += 1
+            position += _RECORD_HEADER + int.from_bytes(numbered[position + 11 : position + 13])
+        return bytes(numbered)
 
     def _take_from_openssl(self) -> list[bytes]:
         data = b""
