@@ -187,7 +187,22 @@ class Pages:
     def __init__(self, context: Any, server: Server) -> None:
         self._context = context
         self._server = server
+        self._port = 0
+        self._routed = False
         context.add_init_script(SAMPLER)
+
+    def through(self, port: int) -> None:
+        """From now on, answers name this UDP port instead of the server's (link.py; playwright)."""
+        self._port = port
+        if self._routed:
+            return
+        self._routed = True
+        self._context.route(re.compile(r"/(whip|whep)/"), self._readdress)
+
+    def _readdress(self, route: Any) -> None:
+        reply = route.fetch()
+        body = reply.text().replace(f" {self._server.udp_port} typ host", f" {self._port} typ host")
+        route.fulfill(response=reply, body=body)
 
     def _open(self, query: str, role: str) -> Tab:
         tab = Tab(self._context.new_page(), role)
