@@ -11,6 +11,8 @@ compiler. Environment:
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,24 @@ def c_files(pattern: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").glob(pattern))
 
 
+def has_ipsec_mb() -> bool:
+    """Whether ipsec-mb (Debian: libipsec-mb-dev) can be compiled and linked; it is optional."""
+    if os.environ.get("RTCFWD_NO_IPSEC_MB"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text(
+            "#include <intel-ipsec-mb.h>\n"
+            "int main(void) { return imb_get_version() < IMB_VERSION(1, 3, 0); }\n"
+        )
+        cc = os.environ.get("CC", "cc").split()
+        command = [*cc, str(source), "-o", str(Path(folder) / "probe"), "-lIPSec_MB"]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+
 def flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags."""
     compile_args = ["-std=c11", "-O3", "-D_GNU_SOURCE", "-pthread", "-fvisibility=hidden"]
@@ -43,8 +63,9 @@ def flags() -> tuple[list[str], list[str]]:
             raise SystemExit(f"RTCFWD_SANITIZE={sanitize}: use one of {', '.join(SANITIZERS)}")
         compile_args += [*SANITIZERS[sanitize], "-g", "-O1"]
         link_args += SANITIZERS[sanitize]
-    # The place for optional engines: when the header of ipsec-mb is found here, add its define,
-    # its source file and its library. Nothing above may depend on it.
+    if has_ipsec_mb() and not sanitize:
+        compile_args.append("-DRF_HAVE_IPSEC_MB")
+        link_args.append("-lIPSec_MB")
     return compile_args, link_args
 
 

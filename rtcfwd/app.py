@@ -200,6 +200,7 @@ def compiled_forwarder(config: Config) -> Forwarder:
             start_pace_bps=config.start_pace,
             remb_bps=config.remb,
             egress=config.egress,
+            engine=config.engine,
         )
     except (ForwarderError, OSError, ValueError) as error:
         raise StartError(

@@ -147,6 +147,12 @@ class Config:
     egress: str = _setting(
         "gso", _choice("sendto", "sendmmsg", "gso"), "how datagrams are sent", "MODE"
     )
+    engine: str = _setting(
+        "auto",
+        _choice("auto", "libsrtp", "ipsec-mb"),
+        "what encrypts; auto takes the fastest here",
+        "NAME",
+    )
     start_pace: int = _setting(30_000_000, _bitrate, "rate of a viewer's start burst", "BPS")
     grace: float = _setting(
         10.0, _seconds(0, 3600), "time that viewers wait for a publisher to come back", "S"

@@ -67,13 +67,18 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     }
     if (!dst || x->blocked || pt == RF_NO_PT)
         return;
-    size_t head = setup->rtx_ssrc && rtx_pt != RF_NO_PT
-                      ? rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, r->state->rtx_seq++, dst)
-                      : rf_rewrite(p, r->track, index, g, out, pt, dst);
-    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head,
+    uint64_t number = out;
+    rf_head head;
+    if (setup->rtx_ssrc && rtx_pt != RF_NO_PT) {
+        number = r->state->rtx_seq++;
+        head = rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, number, dst);
+    } else {
+        head = rf_rewrite(p, r->track, index, g, out, pt, dst);
+    }
+    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN,
                   rf_track_room(r->track, index) + slot->payload_at, slot->payload_len);
     rf_count(&r->state->resent, 1);
-    rf_count(&r->state->resent_bytes, head + slot->payload_len);
+    rf_count(&r->state->resent_bytes, head.total + slot->payload_len);
 }
 
 static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {

@@ -25,6 +25,7 @@
 
 enum rf_kind { RF_AUDIO = 0, RF_VIDEO = 1, RF_KINDS = 2 };
 enum rf_role { RF_PUBLISHER = 0, RF_VIEWER = 1 };
+enum rf_engine { RF_ENGINE_AUTO = 0, RF_ENGINE_LIBSRTP = 1, RF_ENGINE_IPSEC_MB = 2 };
 enum rf_egress_mode { RF_EGRESS_SENDTO = 0, RF_EGRESS_SENDMMSG = 1, RF_EGRESS_GSO = 2 };
 
 typedef uint64_t rf_handle; /* index + 1 in the low half, generation above; 0 names nothing */
@@ -46,6 +47,13 @@ typedef struct rf_libsrtp {
     int (*unprotect_rtcp)(void *ctx, void *hdr, int *len);
 } rf_libsrtp;
 
+/* Session keys of outbound RTP, derived from the master key (RFC 3711 section 4.3, RFC 7714). */
+typedef struct rf_session_key {
+    uint8_t cipher[32]; /* 16 bytes of it, 32 for AES-256 */
+    uint8_t auth[20];   /* HMAC-SHA1; not used with GCM */
+    uint8_t salt[14];   /* 12 bytes of it with GCM */
+} rf_session_key;
+
 typedef struct rf_config {
     int workers;
     int in_memory;
@@ -64,6 +72,7 @@ typedef struct rf_config {
     uint64_t remb_bps;       /* told to publishers */
     uint64_t resend_percent; /* of a viewer's rate that NACKs may cost */
     uint64_t wall_offset_ns; /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
+    int engine;              /* enum rf_engine */
     rf_libsrtp srtp;
 } rf_config;
 
@@ -73,11 +82,13 @@ int rf_start(rf_forwarder *f);                           /* starts the threads *
 void rf_stop(rf_forwarder *f);                           /* joins them; idempotent */
 void rf_free(rf_forwarder *f);
 int rf_port(const rf_forwarder *f);
-int rf_is_gso(const rf_forwarder *f); /* UDP_SEGMENT probed and on */
+const char *rf_engine_name(const rf_forwarder *f); /* of outbound RTP */
+int rf_is_gso(const rf_forwarder *f);              /* UDP_SEGMENT probed and on */
 
 /* ---- streams ---- */
 int rf_stream_open(rf_forwarder *f, rf_handle *stream);
-/* Its peers must be closed before. STREAM_GONE follows when every worker has let go. */
+/* Its peers must be closed before (else RF_ESTATE). STREAM_GONE follows when every worker has let
+ * go. */
 int rf_stream_close(rf_forwarder *f, rf_handle stream);
 
 /* ---- peers ---- */
@@ -88,8 +99,10 @@ int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t 
 int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path); /* validated: may receive */
 int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path); /* media goes there */
 /* srtp_t contexts; owned by the caller, used by the peer's owner alone until PEER_GONE.
- * profile: DTLS-SRTP number (1 SHA1_80, 7 GCM128, 8 GCM256). */
-int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx);
+ * profile: DTLS-SRTP number (1 SHA1_80, 7 GCM128, 8 GCM256). `session` is copied where the engine
+ * needs it; the caller wipes his own. */
+int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx,
+                 const rf_session_key *session);
 
 typedef struct rf_pub_format {
     uint8_t pt;

@@ -15,7 +15,7 @@
 #include "net/waker.h"
 #include "srtp/engine.h"
 
-#define RF_JOBS 192
+#define RF_JOBS RF_SRTP_BATCH
 #define RF_SLAB (320 * 1024)
 #define RF_JOB_ROOM 2048 /* header with extensions, payload, tag, and what libsrtp may scribble */
 #define RF_EARLY 128     /* datagrams kept for peers whose keys are on their way */

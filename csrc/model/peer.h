@@ -39,6 +39,7 @@ typedef struct rf_peer {
     rf_path known_path[RF_MAX_PATHS];
     int known_paths;
     uint8_t told_close;    /* nothing more may be asked of it */
+    void *told_schedule;     /* owned: the engine's expanded key, read by the owner */
     uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */
     struct {

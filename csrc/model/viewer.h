@@ -15,6 +15,7 @@
 #include "rtcfwd.h"
 
 #define RF_SEGMENTS 8
+#define RF_OUT_ORIGIN (1ull << 16) /* 64-bit outgoing numbers start one lap up; SRTP counts from 0 */
 #define RF_RESENDS 128 /* NACKed numbers remembered for gating; a power of two */
 #define RF_GREETING 64 /* packets of a segment that carry MID and playout-delay */
 

@@ -12,7 +12,13 @@
 #include "wire/hdrext.h"
 #include "wire/keyframe.h"
 
-enum { JUMP = 3000, MAX_ITEMS = 12, FIRST_STREAM_SEQ = 1 << 16, FIRST_EXT = 1 << 16, KEY_REACH = 16 };
+enum {
+    JUMP = 3000,
+    MAX_ITEMS = 12,
+    FIRST_STREAM_SEQ = 1 << 16,
+    FIRST_EXT = 1 << 16,
+    KEY_REACH = 16
+};
 
 typedef struct arrival {
     rf_rtp rtp;

@@ -12,15 +12,17 @@ uint8_t *rf_egress_room(rf_ctx *x) {
 }
 
 void rf_egress_add(rf_ctx *x, rf_peer *p, int kind, uint64_t index, uint64_t arrival_ns,
-                   size_t head_len, const uint8_t *payload, size_t payload_len) {
+                   rf_head head, uint64_t srtp_index, const uint8_t *payload, size_t payload_len) {
     rf_srtp_job *job = &x->jobs[x->job_count];
     rf_job_info *info = &x->info[x->job_count++];
     job->key = &p->key;
     job->dst = x->slab + x->slab_at;
     job->src = payload;
-    job->head_len = (uint16_t)head_len;
+    job->index = srtp_index;
+    job->clear_len = head.clear;
+    job->head_len = head.total;
     job->src_len = (uint16_t)payload_len;
-    job->out_len = (uint16_t)(head_len + payload_len + p->key.tag_len);
+    job->out_len = (uint16_t)(head.total + payload_len + p->key.tag_len);
     info->peer = p;
     info->index = index;
     info->arrival_ns = arrival_ns;

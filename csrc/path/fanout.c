@@ -82,8 +82,8 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     return g;
 }
 
-/* Before a jump all that was laid must have left: at a full socket packets come back to their cursor,
- * and must find the segment in which they were numbered. 1: so it is. */
+/* Before a jump all that was laid must have left: at a full socket packets come back to their
+ * cursor, and must find the segment in which they were numbered. 1: so it is. */
 static int settled(rf_ctx *x) {
     rf_egress_flush(x);
     return !x->blocked;
@@ -114,11 +114,11 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     uint64_t out = g->first_out + (slot->stream_seq - g->first_stream);
     if (out >= s->next_out)
         s->next_out = out + 1;
-    size_t head = rf_rewrite(p, t, index, g, out, pt, dst);
-    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head,
+    rf_head head = rf_rewrite(p, t, index, g, out, pt, dst);
+    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head, out - RF_OUT_ORIGIN,
                   rf_track_room(t, index) + slot->payload_at, slot->payload_len);
     rf_count(&s->packets, 1);
-    rf_count(&s->bytes, head + slot->payload_len);
+    rf_count(&s->bytes, head.total + slot->payload_len);
     rf_count(&s->octets, slot->payload_len);
     return 1;
 }

@@ -41,19 +41,25 @@ void rf_sub_remove(rf_ctx *x, rf_peer *viewer);
 /* start.c: where a viewer begins or goes on after a gap; 1 when there is something to send. */
 int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head);
 
-/* rewrite.c: the RTP header of a slot on a viewer's leg at dst; returns its length.
- * rtx: the RTX form, with the original sequence number behind the header (RFC 4588). */
-size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
-                  uint64_t out_seq, uint8_t pt, uint8_t *dst);
-size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
-                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt, uint64_t rtx_seq,
-                      uint8_t *dst);
+/* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */
+typedef struct rf_head {
+    uint16_t clear; /* RTP header, CSRCs, extensions */
+    uint16_t total; /* … and what is encrypted with the payload: an RTX packet's OSN, padding */
+} rf_head;
+
+rf_head rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
+                   uint64_t out_seq, uint8_t pt, uint8_t *dst);
+/* The RTX form, with the original sequence number behind the header (RFC 4588). */
+rf_head rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
+                       const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
+                       uint64_t rtx_seq, uint8_t *dst);
 
 /* egress.c */
 /* Place for one packet in the slab, or NULL when the slab must be flushed first. */
 uint8_t *rf_egress_room(rf_ctx *x);
+/* srtp_index: 2^16 * roll-over counter + sequence number of what was written there. */
 void rf_egress_add(rf_ctx *x, rf_peer *p, int kind, uint64_t index, uint64_t arrival_ns,
-                   size_t head_len, const uint8_t *payload, size_t payload_len);
+                   rf_head head, uint64_t srtp_index, const uint8_t *payload, size_t payload_len);
 void rf_egress_flush(rf_ctx *x);
 /* An RTCP compound, protected and sent at once. data needs RF_SRTP_TRAILER bytes of room. */
 void rf_egress_rtcp(rf_ctx *x, rf_peer *p, uint8_t *data, size_t len);

@@ -59,21 +59,22 @@ static size_t header(const rf_peer *p, const rf_track *t, uint64_t index, const 
     return RF_RTP_HEADER + csrcs + ext;
 }
 
-size_t rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
-                  uint64_t out_seq, uint8_t pt, uint8_t *dst) {
+rf_head rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,
+                   uint64_t out_seq, uint8_t pt, uint8_t *dst) {
     size_t n = header(p, t, index, segment, (uint16_t)out_seq, pt,
                       p->view->setup.track[t->kind].ssrc, dst);
+    rf_head head = {(uint16_t)n, (uint16_t)n};
     if (rf_track_slot(t, index)->padding)
-        dst[n++] = 1; /* one byte of padding, which counts itself */
-    return n;
+        dst[head.total++] = 1; /* one byte of padding, which counts itself */
+    return head;
 }
 
-size_t rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
-                      const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt, uint64_t rtx_seq,
-                      uint8_t *dst) {
+rf_head rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
+                       const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
+                       uint64_t rtx_seq, uint8_t *dst) {
     size_t n = header(p, t, index, segment, (uint16_t)rtx_seq, rtx_pt,
                       p->view->setup.track[t->kind].rtx_ssrc, dst);
     dst[0] &= (uint8_t)~0x20; /* padding is stripped */
     rf_put16(dst + n, (uint16_t)out_seq);
-    return n + 2;
+    return (rf_head){(uint16_t)n, (uint16_t)(n + 2)};
 }

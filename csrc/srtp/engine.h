@@ -5,7 +5,9 @@
  * that works in place copies first. The tag's length is a constant of the key's profile, so the
  * layout of a slab is known before anything is encrypted.
  *
- * A key is used by one thread. Contexts behind it are made and freed by Python. */
+ * A key is used by one thread. libsrtp's contexts behind it are made and freed by Python; what an
+ * engine keeps for a key of its own (`schedule`) is made and freed by the control plane's thread.
+ * Inbound RTP and all SRTCP are libsrtp's with every engine; outbound RTP is one engine's alone. */
 #ifndef RF_SRTP_ENGINE_H
 #define RF_SRTP_ENGINE_H
 
@@ -15,12 +17,13 @@
 
 enum { RF_PROFILE_SHA1_80 = 1, RF_PROFILE_GCM_128 = 7, RF_PROFILE_GCM_256 = 8 };
 
-#define RF_SRTP_TRAILER                                                                            \
-    160 /* room that libsrtp may want behind a packet (tag, MKI, SRTCP index)                      \
-         */
+#define RF_SRTP_BATCH 192   /* jobs of one protect call at most */
+#define RF_SRTP_TRAILER 160 /* room that libsrtp may want behind a packet (tag, MKI, SRTCP index)  \
+                             */
 
 typedef struct rf_srtp_key {
-    void *rx, *tx; /* srtp_t of libsrtp */
+    void *rx, *tx;  /* srtp_t of libsrtp */
+    void *schedule; /* the engine's own expanded key for outbound RTP, or NULL */
     uint16_t profile;
     uint16_t tag_len; /* bytes that protect adds to an RTP packet */
 } rf_srtp_key;
@@ -29,19 +32,31 @@ typedef struct rf_srtp_job {
     rf_srtp_key *key;
     uint8_t *dst;       /* header bytes stand here; payload and tag follow */
     const uint8_t *src; /* payload, or NULL when it already stands behind the header */
-    uint16_t head_len;  /* RTP header, CSRCs, extensions (and an RTX packet's OSN) */
+    uint64_t index;     /* 2^16 * roll-over counter + sequence number (RFC 3711 section 3.3.1) */
+    uint16_t clear_len; /* RTP header, CSRCs, extensions: authenticated, not encrypted */
+    uint16_t head_len;  /* … and what else stands at dst already (an RTX packet's OSN) */
     uint16_t src_len;
     uint16_t out_len; /* head + payload + tag */
     int16_t rc;       /* 0, or RF_EAUTH when the engine refused */
 } rf_srtp_job;
 
-typedef struct rf_srtp_engine {
+typedef struct rf_srtp_engine rf_srtp_engine;
+struct rf_srtp_engine {
     const char *name;
     rf_libsrtp lib;
-    void (*protect)(const struct rf_srtp_engine *e, rf_srtp_job *jobs, int count);
-} rf_srtp_engine;
+    void *state; /* owned: the engine's own, one a thread */
+    void (*protect)(const rf_srtp_engine *e, rf_srtp_job *jobs, int count);
+    /* The expanded form of a session key: NULL where the engine needs none. *rc tells failure. */
+    void *(*expand)(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc);
+    void (*forget)(void *schedule); /* wipes and frees it; NULL is fine */
+    void (*free)(rf_srtp_engine *e);
+};
 
-void rf_srtp_engine_libsrtp(rf_srtp_engine *e, const rf_libsrtp *lib);
+/* The best engine of this build for this CPU, or the one that is asked for (enum rf_engine);
+ * RF_EINVAL when that one is not here. */
+int rf_srtp_engine_open(rf_srtp_engine *e, int which, const rf_libsrtp *lib);
+int rf_srtp_engine_libsrtp(rf_srtp_engine *e, const rf_libsrtp *lib);
+int rf_srtp_engine_ipsec_mb(rf_srtp_engine *e, const rf_libsrtp *lib);
 
 /* 0, or RF_EINVAL for a profile that is not one of the three. */
 int rf_srtp_key_init(rf_srtp_key *k, int profile, void *rx, void *tx);

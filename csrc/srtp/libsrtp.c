@@ -20,11 +20,31 @@ static void protect(const rf_srtp_engine *e, rf_srtp_job *jobs, int count) {
     }
 }
 
-void rf_srtp_engine_libsrtp(rf_srtp_engine *e, const rf_libsrtp *lib) {
+static void *expand(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc) {
+    (void)e;
+    (void)profile;
+    (void)key;
+    *rc = RF_OK;
+    return NULL; /* libsrtp has its own, made by Python */
+}
+
+static void forget(void *schedule) {
+    (void)schedule;
+}
+
+static void close_engine(rf_srtp_engine *e) {
+    e->state = NULL;
+}
+
+int rf_srtp_engine_libsrtp(rf_srtp_engine *e, const rf_libsrtp *lib) {
     memset(e, 0, sizeof *e);
     e->name = "libsrtp";
     e->lib = *lib;
     e->protect = protect;
+    e->expand = expand;
+    e->forget = forget;
+    e->free = close_engine;
+    return RF_OK;
 }
 
 int rf_srtp_key_init(rf_srtp_key *k, int profile, void *rx, void *tx) {

@@ -49,6 +49,7 @@ static void add_path(rf_ctx *x, const rf_command *c) {
 static void set_keys(rf_ctx *x, rf_peer *p, const rf_command *c) {
     if (rf_srtp_key_init(&p->key, c->u.keys.profile, c->u.keys.rx, c->u.keys.tx) != RF_OK)
         return;
+    p->key.schedule = c->u.keys.schedule;
     p->has_keys = 1;
     set_flag(p, 1);
     rf_early_replay(x, p);

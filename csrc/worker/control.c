@@ -214,6 +214,7 @@ void rf_control_peer_gone(rf_forwarder *f, rf_handle h) {
     f->peers[(uint32_t)h - 1].peer = NULL;
     f->load[p->owner]--;
     f->peer_count--;
+    f->srtp.forget(p->told_schedule);
     free(p->pub);
     free(p->view);
     free(p);
@@ -275,7 +276,8 @@ int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path) {
     return tell_owner(f, p, &c);
 }
 
-int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx) {
+int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx,
+                 const rf_session_key *session) {
     rf_peer *p = rf_control_peer(f, peer);
     rf_srtp_key probe;
     rf_command c = {.type = RF_COMMAND_KEYS};
@@ -283,6 +285,14 @@ int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *t
         return RF_ESTALE;
     if (rf_srtp_key_init(&probe, profile, rx, tx) != RF_OK)
         return RF_EINVAL;
+    if (!room(f, p->owner, 1))
+        return RF_EFULL;
+    int rc = RF_OK;
+    if (p->role == RF_VIEWER && !p->told_schedule)
+        p->told_schedule = f->srtp.expand(&f->srtp, profile, session, &rc);
+    if (rc != RF_OK)
+        return rc;
+    c.u.keys.schedule = p->told_schedule;
     c.u.keys.rx = rx;
     c.u.keys.tx = tx;
     c.u.keys.profile = profile;
@@ -319,8 +329,8 @@ static int first_numbers(rf_view *v) {
     if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
         return RF_ESYS;
     for (int k = 0; k < RF_KINDS; k++) {
-        v->track[k].next_out = (1ull << 16) + (r[k * 2] & 0x3fff) + 1;
-        v->track[k].rtx_seq = (1ull << 16) + (r[k * 2 + 1] & 0x3fff) + 1;
+        v->track[k].next_out = RF_OUT_ORIGIN + (r[k * 2] & 0x3fff) + 1;
+        v->track[k].rtx_seq = RF_OUT_ORIGIN + (r[k * 2 + 1] & 0x3fff) + 1;
     }
     return RF_OK;
 }

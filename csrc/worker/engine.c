@@ -31,7 +31,9 @@ int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
     x->worker = worker;
     x->net = net;
     x->random = 0x9e3779b97f4a7c15u * (uint64_t)(worker + 1);
-    rf_srtp_engine_libsrtp(&x->srtp, &c->srtp);
+    int rc = rf_srtp_engine_open(&x->srtp, c->engine, &c->srtp);
+    if (rc != RF_OK)
+        return rc;
     uint64_t seed = (uint64_t)(uintptr_t)x ^ x->random ^ c->wall_offset_ns;
     x->peers = calloc(c->max_peers, sizeof *x->peers);
     x->own = calloc(c->max_peers, sizeof *x->own);
@@ -65,6 +67,8 @@ void rf_ctx_free(rf_ctx *x) {
     free(x->subs);
     free(x->early);
     free(x->slab);
+    if (x->srtp.free)
+        x->srtp.free(&x->srtp);
     if (x->net)
         x->net->free(x->net);
 }

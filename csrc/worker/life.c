@@ -61,6 +61,8 @@ int rf_new(const rf_config *config, rf_forwarder **out) {
     f->peers = calloc(config->max_peers, sizeof *f->peers);
     f->streams = calloc(config->max_streams, sizeof *f->streams);
     int rc = f->peers && f->streams ? RF_OK : RF_ENOMEM;
+    if (rc == RF_OK)
+        rc = rf_srtp_engine_open(&f->srtp, config->engine, &config->srtp);
     if (rc == RF_OK) /* Python sleeps on it even when the network is in memory */
         rc = rf_waker_open(&f->shared.python, 0);
     for (int w = 0; w < config->workers && rc == RF_OK; w++)
@@ -124,6 +126,8 @@ void rf_free(rf_forwarder *f) {
         if (f->streams[i].stream)
             rf_control_stream_gone(f, f->streams[i].stream->handle);
     rf_waker_close(&f->shared.python);
+    if (f->srtp.free)
+        f->srtp.free(&f->srtp);
     free(f->peers);
     free(f->streams);
     free(f);
@@ -131,6 +135,10 @@ void rf_free(rf_forwarder *f) {
 
 int rf_port(const rf_forwarder *f) {
     return f->port;
+}
+
+const char *rf_engine_name(const rf_forwarder *f) {
+    return f->srtp.name;
 }
 
 int rf_is_gso(const rf_forwarder *f) {

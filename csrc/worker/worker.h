@@ -41,7 +41,7 @@ typedef struct rf_command {
         rf_path path;
         uint8_t ufrag[32];
         struct {
-            void *rx, *tx;
+            void *rx, *tx, *schedule;
             int profile;
         } keys;
         struct {
@@ -59,6 +59,7 @@ typedef struct rf_worker {
 struct rf_forwarder {
     rf_config config;
     rf_shared shared;
+    rf_srtp_engine srtp;               /* of the control plane's thread: expands keys */
     rf_worker *worker[RF_MAX_WORKERS]; /* owned */
     int workers;
     uint16_t port;

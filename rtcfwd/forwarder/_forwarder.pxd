@@ -31,6 +31,16 @@ cdef extern from "rtcfwd.h" nogil:
         RF_EGRESS_SENDMMSG
         RF_EGRESS_GSO
 
+    enum rf_engine:
+        RF_ENGINE_AUTO
+        RF_ENGINE_LIBSRTP
+        RF_ENGINE_IPSEC_MB
+
+    ctypedef struct rf_session_key:
+        uint8_t cipher[32]
+        uint8_t auth[20]
+        uint8_t salt[14]
+
     ctypedef uint64_t rf_handle
     ctypedef struct rf_forwarder:
         pass
@@ -65,6 +75,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t remb_bps
         uint64_t resend_percent
         uint64_t wall_offset_ns
+        int engine
         rf_libsrtp srtp
 
     int rf_new(const rf_config *config, rf_forwarder **out) noexcept
@@ -72,6 +83,7 @@ cdef extern from "rtcfwd.h" nogil:
     void rf_stop(rf_forwarder *f) noexcept
     void rf_free(rf_forwarder *f) noexcept
     int rf_port(const rf_forwarder *f) noexcept
+    const char *rf_engine_name(const rf_forwarder *f) noexcept
     int rf_is_gso(const rf_forwarder *f) noexcept
 
     int rf_stream_open(rf_forwarder *f, rf_handle *stream) noexcept
@@ -84,7 +96,10 @@ cdef extern from "rtcfwd.h" nogil:
                       int remove) noexcept
     int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path) noexcept
     int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path) noexcept
-    int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx) noexcept
+    int rf_peer_keys(
+        rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx,
+        const rf_session_key *session,
+    ) noexcept
 
     ctypedef struct rf_pub_format:
         uint8_t pt

@@ -49,6 +49,7 @@ class CompiledForwarder:
         remb_bps: int = 6_000_000,
         resend_percent: int = 10,
         egress: str = "gso",
+        engine: str = "auto",
         wall_offset_ns: int | None = None,
     ) -> None: ...
     @property

@@ -18,12 +18,14 @@ from libc.string cimport memcpy, memset
 
 from rtcfwd.forwarder import api as _api
 from rtcfwd.forwarder import libsrtp as _libsrtp
+from rtcfwd.forwarder import srtp_keys as _srtp_keys
 
 # ---- errors -------------------------------------------------------------------------------------
 
 # The codes of csrc/base/error.h that become a class of their own (held together by a test).
-ERRORS = {"RF_EFULL": -4, "RF_ESTALE": -5, "RF_ESYS": -7}
+ERRORS = {"RF_EINVAL": -2, "RF_EFULL": -4, "RF_ESTALE": -5, "RF_ESYS": -7}
 cdef enum:
+    EINVAL = -2
     EFULL = -4
     ESTALE = -5
     ESYS = -7
@@ -74,6 +76,9 @@ MAX_FORMATS = RF_MAX_FORMATS
 MAX_DATAGRAM = RF_MAX_DATAGRAM
 MAX_WORKERS = RF_MAX_WORKERS
 
+_ENGINE = {
+    "auto": RF_ENGINE_AUTO, "libsrtp": RF_ENGINE_LIBSRTP, "ipsec-mb": RF_ENGINE_IPSEC_MB
+}
 _EGRESS = {name.lower(): value for name, value in ENUMS["rf_egress_mode"].items()}
 _CODECS = frozenset(int(c) for c in _api.Codec)
 _KIND_OF = {int(k): k for k in _api.Kind}
@@ -293,6 +298,7 @@ cdef class CompiledForwarder:
         remb_bps=6_000_000,
         resend_percent=10,
         str egress="gso",
+        str engine="auto",
         wall_offset_ns=None,
     ):
         cdef rf_config c
@@ -301,7 +307,10 @@ cdef class CompiledForwarder:
         memset(&c, 0, sizeof(c))
         if egress not in _EGRESS:
             raise ValueError(f"egress: one of {', '.join(_EGRESS)}, not {egress!r}")
+        if engine not in _ENGINE:
+            raise ValueError(f"engine: one of {', '.join(_ENGINE)}, not {engine!r}")
         c.in_memory = self._in_memory
+        c.engine = _ENGINE[engine]
         c.egress = _EGRESS[egress]
         _pack(host, c.bind_ip)
         c.port = <uint16_t>_integer("port", port, 0, 65535)
@@ -330,7 +339,12 @@ cdef class CompiledForwarder:
         c.srtp.protect_rtcp = <rf_srtp_fn><uintptr_t>protect_rtcp
         c.srtp.unprotect_rtcp = <rf_srtp_fn><uintptr_t>unprotect_rtcp
         self._workers = c.workers
-        _check(rf_new(&c, &self._f))
+        cdef int rc = rf_new(&c, &self._f)
+        if rc == EINVAL and c.engine == RF_ENGINE_IPSEC_MB:
+            raise ValueError(
+                "engine ipsec-mb is not in this build, or this CPU lacks AES-NI; use auto or libsrtp"
+            )
+        _check(rc)
 
     def __dealloc__(self):
         # Before _sessions is let go: no thread may still use a session.
@@ -359,7 +373,7 @@ cdef class CompiledForwarder:
 
     @property
     def engine(self) -> str:
-        return "libsrtp"
+        return rf_engine_name(self._open()).decode()
 
     @property
     def gso(self) -> bool:
@@ -453,7 +467,17 @@ cdef class CompiledForwarder:
         sessions = _libsrtp.make_sessions(profile, rx, tx, *known)
         cdef uintptr_t rx_context = sessions.rx
         cdef uintptr_t tx_context = sessions.tx
-        _check(rf_peer_keys(f, handle, int(profile), <void *>rx_context, <void *>tx_context))
+        cdef rf_session_key session
+        derived = _srtp_keys.derive(profile, tx)
+        memset(&session, 0, sizeof(session))
+        memcpy(session.cipher, <const char *>derived.cipher, len(derived.cipher))
+        memcpy(session.auth, <const char *>derived.auth, len(derived.auth))
+        memcpy(session.salt, <const char *>derived.salt, len(derived.salt))
+        cdef int rc = rf_peer_keys(
+            f, handle, int(profile), <void *>rx_context, <void *>tx_context, &session
+        )
+        memset(&session, 0, sizeof(session))
+        _check(rc)
         self._sessions.setdefault(int(peer), []).append(sessions)
 
     # ---- datagrams and events ----
