@@ -91,6 +91,12 @@ class _Collector(Collector):
             ("rtcfwd_internal_errors", "Faults of the server", self._metrics.internal_errors),
         ):
             yield CounterMetricFamily(name, text, value=number)
+        drops = CounterMetricFamily(
+            "rtcfwd_control_drops", "STUN and DTLS that came to nothing", labels=["reason"]
+        )
+        for reason, value in counts.drops.items():
+            drops.add_metric([reason], value)
+        yield drops
 
 
 def _workers(stats: list[dict[str, Any]]) -> Iterator[Metric]:

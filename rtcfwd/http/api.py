@@ -98,6 +98,7 @@ class Api:
                 "udp_port": self._udp_port,
                 "addresses": self._addresses,
                 "worker_stats": forwarder.worker_stats(),
+                "control_drops": dict(registry.counts.drops),
                 "memory": await asyncio.to_thread(resident_bytes),
                 "streams": len(registry.streams),
                 "sessions": len(registry.sessions),

@@ -74,13 +74,16 @@ class Dispatcher:
         now = self._registry.clock()
         if punt.path.remote[1] == 0:
             return  # nobody can be answered there
-        if punt.protocol == "stun":
+        is_stun = punt.protocol == "stun"
+        if is_stun:
             session = self._registry.by_ufrag.get(ufrag_of(punt.data) or "")
-            if session is not None:
-                session.on_stun(punt, now)
-            return
-        session = self._session(punt.peer)
-        if session is not None:
+        else:
+            session = self._session(punt.peer)
+        if session is None:
+            self._registry.count_drop("no_session")
+        elif is_stun:
+            session.on_stun(punt, now)
+        else:
             session.on_dtls(punt, now)
 
     def _peer_idle(self, event: PeerIdle) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -75,6 +76,7 @@ class Counts:
     refused: int = 0
     takeovers: int = 0
     events: int = 0
+    drops: Counter[str] = field(default_factory=Counter)  # punted datagrams, by reason
 
 
 class Registry:
@@ -244,6 +246,9 @@ class Registry:
                 self.timers.set(stream, self.clock() + self.config.grace)
         if stream.publisher is None and not stream.viewers and not self._replacing:
             self._end_stream(stream, "nobody is left")
+
+    def count_drop(self, reason: str) -> None:
+        self.counts.drops[reason] += 1
 
     # ---- called by the dispatcher of events ----
 

@@ -51,6 +51,9 @@ class Surroundings(Protocol):
     def session_closed(self, session: Session) -> None:
         """Called once, when the session has closed by itself or was closed."""
 
+    def count_drop(self, reason: str) -> None:
+        """A punted datagram came to nothing; ``reason`` is one of a few fixed words."""
+
 
 class Session:
     """Fields are read by the HTTP layer; only this class and the registry change them.
@@ -106,6 +109,8 @@ class Session:
         if self.peer is None or self.state is SessionState.CLOSED:
             return
         outcome = self.agent.receive(punt.data, punt.path, now)
+        if outcome.drop is not None:
+            self._around.count_drop(outcome.drop)
         forwarder = self._around.forwarder
         if outcome.verified:
             # Installed before the reply leaves: the peer's first DTLS may follow it at once.
