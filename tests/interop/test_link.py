@@ -58,7 +58,7 @@ def test_loss_is_repaired(server: Server, pages: Pages, link: Callable[..., Link
         "nacks_of_viewer": video["video"]["nackCount"],
         "plis_of_viewer": video["video"]["pliCount"],
         "retransmitted_to_viewer": video["video"].get("retransmittedPacketsReceived", 0),
-        "lost_for_good": video["video"]["packetsLost"],
+        "lost_at_first": video["video"]["packetsLost"],  # Chromium does not take RTX off again
         "packets": video["video"]["packetsReceived"],
         "key_frames": video["video"]["keyFramesDecoded"],
         "publisher_lost": track["lost"],
@@ -69,7 +69,7 @@ def test_loss_is_repaired(server: Server, pages: Pages, link: Callable[..., Link
     record(**figures)
     assert figures["retransmitted_to_viewer"] > 0
     assert figures["publisher_repaired"] > 0
-    assert figures["lost_for_good"] <= figures["packets"] * 0.01
+    assert figures["retransmitted_to_viewer"] >= figures["lost_at_first"] * 0.9
     assert figures["frames_per_second"] > 20
     assert figures["longest_freeze_s"] <= 1.0
 
