@@ -75,10 +75,19 @@ class ParallelBuildExt(build_ext):
     setuptools itself compiles one file after the other, and all of them when any has changed.
     """
 
+    def flags(self) -> Path:
+        """A file with the compiler's flags, as old as they are: ipsec-mb may come later."""
+        path = Path(self.build_temp) / "flags"
+        text = " ".join(compile_args)
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return path
+
     def build_extensions(self) -> None:
         compiler: Any = self.compiler
         self.build_temp += os.environ.get("RTCFWD_SANITIZE", "")  # objects of their own
-        newest_header = max(Path(h).stat().st_mtime for h in (*c_files("**/*.h"), "setup.py"))
+        newest_header = max(Path(h).stat().st_mtime for h in (*c_files("**/*.h"), self.flags()))
 
         def compile_all(
             sources: list[str],
