@@ -17,8 +17,8 @@ typedef struct request {
     uint64_t low, head;
 } request;
 
-/* May this number be sent again now? Remembers that it is. */
-static int gate(rf_ctx *x, rf_view *v, int kind, uint64_t out) {
+/* May this number be sent again now? The place to remember it in, or NULL. */
+static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
     uint64_t name = out << 1 | (uint64_t)kind;
     rf_resend *r = &v->resend[(out + (kind ? 64u : 0u)) & (RF_RESENDS - 1)];
     uint64_t apart = v->rtt_ns > 10000000u ? v->rtt_ns : 10000000u;
@@ -26,21 +26,20 @@ static int gate(rf_ctx *x, rf_view *v, int kind, uint64_t out) {
         r->out_seq = name;
         r->tries = 0;
     } else if (r->tries >= TRIES || x->now_ns - r->at_ns < apart * 9 / 10) {
-        return 0;
+        return NULL;
     }
-    r->tries++;
-    r->at_ns = x->now_ns;
-    return 1;
+    return r;
 }
 
-/* A share of the stream's rate, with room for a burst; never less than 30 kB/s. */
+/* A share of the stream's rate, never less than 30 kB/s, with room for what a start burst may lose
+ * on a slow link. */
 static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
     uint64_t age_ms = (x->now_ns - p->view->started_ns) / 1000000u + 1000;
     uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
     rate = rate * x->config->resend_percent / 100;
     if (rate < 30000)
         rate = 30000;
-    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 100000, bytes, x->now_ns);
+    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 400000, bytes, x->now_ns);
 }
 
 static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,
@@ -92,7 +91,8 @@ static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
         rf_drop_peer(x, p, RF_DROP_nack_unknown);
         return;
     }
-    if (!gate(x, p->view, r->kind, out)) {
+    rf_resend *place = gate(x, p->view, r->kind, out);
+    if (!place) {
         rf_drop_peer(x, p, RF_DROP_nack_gated);
         return;
     }
@@ -100,6 +100,8 @@ static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
         rf_drop_peer(x, p, RF_DROP_nack_budget);
         return;
     }
+    place->tries++;
+    place->at_ns = x->now_ns;
     resend(x, p, r, index, g, out);
 }
 

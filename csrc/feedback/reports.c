@@ -45,8 +45,7 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
 static int reports_missing(const rf_ctx *x, const rf_peer *p) {
     for (int k = 0; k < RF_KINDS; k++) {
         const rf_source *s = &p->pub->source[k];
-        uint64_t line =
-            atomic_load_explicit(&p->stream->track[k].clock_line, memory_order_relaxed);
+        uint64_t line = atomic_load_explicit(&p->stream->track[k].clock_line, memory_order_relaxed);
         if (s->started && !(line & RF_CLOCK_VALID) && x->now_ns - s->first_media_ns >= 10 * SECOND)
             return 1;
     }
@@ -175,7 +174,10 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p) {
             return;
         ssrcs[count++] = p->view->setup.track[k].ssrc;
     }
-    if (count && rf_rtcp_write_sdes(&w, ssrcs, count, p->view->setup.cname) == RF_OK)
+    for (int i = 0; i < count; i++) /* a packet each: aiortc misreads a second chunk */
+        if (rf_rtcp_write_sdes(&w, &ssrcs[i], 1, p->view->setup.cname))
+            return;
+    if (count)
         rf_egress_rtcp(x, p, buffer, w.at);
 }
 

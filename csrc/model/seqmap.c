@@ -32,7 +32,8 @@ int rf_seqmap_find(const rf_seqmap *m, uint64_t ext, uint64_t *stream_seq) {
             return 1;
         uint32_t next = (i + 1) % RF_SEQMAP_SEGMENTS;
         /* left out: its number went to a packet behind it */
-        return *stream_seq < (uint64_t)((int64_t)m->segment[next].first_ext + m->segment[next].delta);
+        return *stream_seq <
+               (uint64_t)((int64_t)m->segment[next].first_ext + m->segment[next].delta);
     }
     return 0;
 }

@@ -198,11 +198,19 @@ class Publisher:
             self.out += [self.sender_report(k, now) for k in self.setup.sends_sr]
 
     def sender_report(self, kind: api.Kind, now: int) -> bytes:
-        ahead = self.setup.audio_ahead if kind == AUDIO else 0
-        info = RtcpSenderInfo(
-            self.ntp_time(now), self.rtp_time(kind, now - ahead), self._counts[kind], 0
-        )
+        info = RtcpSenderInfo(self.ntp_time(now), self.rtp_time(kind, now), self._counts[kind], 0)
         return self.crypto.protect_rtcp(bytes(RtcpSrPacket(self.ssrc[kind], info)))
+
+    def resume(self, *, key: bool = False, clock: int = 0) -> None:
+        """After a pause; ``clock``: by how much the video clock jumps."""
+        self.muted = False
+        self._key_wanted |= key
+        self._base[VIDEO] += clock
+
+    def begin_within_gop(self) -> None:
+        """The first frame is no key frame."""
+        self._key_wanted = False
+        self.frame = 1
 
     # ---- hearing ----
 

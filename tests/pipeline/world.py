@@ -122,6 +122,10 @@ class World:
             for link in (peer.up, peer.down):
                 link.conditions = Conditions(delay_ms=link.conditions.delay_ms)
         self.run(0.1)
+        self.rest(publisher, seconds)
+
+    def rest(self, publisher: Publisher, seconds: float = 0.1) -> None:
+        """The publisher pauses, and what is under way arrives."""
         publisher.muted = True
         self.run(seconds)
 
