@@ -244,7 +244,7 @@ def longest_freeze(samples: list[dict[str, Any]]) -> float:
     return max((b - a for a, b in pairwise(total)), default=0.0)
 
 
-def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, float]:
+def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, Any]:
     """Assert that a viewer plays both media; what it showed. `tone`: it has to be heard, too."""
     first_frame_ms = tab.first_frame_ms()
     tab.page.evaluate("document.getElementById('watch-video').muted = false")
@@ -265,6 +265,10 @@ def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, f
     assert decoded == sorted(decoded)
     freeze = longest_freeze(samples)
     assert freeze <= 1.0
+    # By the sender reports: what is heard against what is seen. The rest is the jitter buffers'.
+    played = [sample[kind].get("estimatedPlayoutTimestamp") for kind in ("video", "audio")]
+    audio_late = played[0] - played[1] if all(played) else None
+    assert audio_late is None or abs(audio_late) < 500
     return {
         "first_frame_ms": round(first_frame_ms, 1),
         "frames_decoded": sample["video"]["framesDecoded"],
@@ -275,6 +279,7 @@ def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, f
         "video_packets_lost": sample["video"]["packetsLost"],
         "audio_packets_lost": sample["audio"]["packetsLost"],
         "concealed_samples": sample["audio"].get("concealedSamples", 0),
+        "audio_behind_video_ms": audio_late,
         "audio_energy": sample["audio"].get("totalAudioEnergy", 0),
     }
 
