@@ -113,6 +113,7 @@ def _context(certificate: Certificate, profiles: bytes) -> SSL.Context:
         | SSL.OP_NO_RENEGOTIATION
         | SSL.OP_CIPHER_SERVER_PREFERENCE
     )
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 71 instead of 83 KiB a connection
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cipher_list(_CIPHERS)
     context.set_tlsext_use_srtp(profiles)
