@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--samples", type=int, default=8, help="viewers that are decrypted")
         sub.add_argument("--at-once", type=int, default=16, help="joins in progress at a time")
         sub.add_argument(
+            "--engine",
+            choices=("auto", "libsrtp", "ipsec-mb"),
+            default="auto",
+            help="the server's SRTP engine",
+        )
+        sub.add_argument(
             "--server-option",
             action="append",
             default=[],
@@ -83,7 +89,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
         samples=arguments.samples,
         at_once=arguments.at_once,
         segmentation=arguments.segmentation,
-        server_options=arguments.server_option,
+        server_options=[f"--engine={arguments.engine}", *arguments.server_option],
         perf=arguments.perf,
     )
 

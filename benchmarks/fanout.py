@@ -199,7 +199,7 @@ class Bench:
         command += ["-p", str(self.server.pid), "--", "sleep", str(seconds)]
         subprocess.run(command, check=True, capture_output=True)
 
-    def floor(self, profile: str, viewers: int) -> float | None:
+    def floor(self, engine: str, profile: str, viewers: int) -> float | None:
         """ns a packet of the bare sender, here and now: the same sizes, destinations, cipher and
         sink, frames as one run and audio alone; the best of three."""
         if isinstance(self.lab, Loopback):
@@ -211,12 +211,16 @@ class Bench:
             return None
         self.say("measuring the floor")
         self.server.close()  # the core is the floor's
+        known = profile == floor.MB_PROFILE if engine == "ipsec-mb" else profile in floor.PROFILES
+        if not known:
+            return None
         rows = [
             floor.floor_row(
                 library,
                 self.lab,
                 mode="gso",
-                crypto=profile if profile in floor.PROFILES else "AEAD_AES_128_GCM",
+                crypto=profile,
+                engine=engine,
                 bitrate=self.settings.bitrate,
                 destinations=viewers,
                 cpu=self.settings.server_cpu,
@@ -338,7 +342,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         rss = bench.server.usage().rss
         about = bench.server.api("server")
         profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
-        bare = bench.floor(profiles[0], joined["joined"])
+        bare = bench.floor(str(about.get("engine")), profiles[0], joined["joined"])
     finally:
         bench.close()
     spent = figures["server_cpu_ns_per_packet"]

@@ -2,9 +2,12 @@
  *
  * Built at bench time as a shared object and called by floor.py. For every pass of a plan (a frame
  * of so many packets, an audio packet) and every destination it copies the packets from a source
- * into a slab, numbers them, optionally protects them by libsrtp's srtp_protect (given as a
- * pointer, one context per destination), and sends them: one sendto each, one sendmmsg entry each,
- * or UDP GSO runs (equal sizes, the last may be shorter) in sendmmsg batches.
+ * into a slab, numbers them, optionally protects them, and sends them: one sendto each, one
+ * sendmmsg entry each, or UDP GSO runs (equal sizes, the last may be shorter) in sendmmsg batches.
+ *
+ * Protection: libsrtp's srtp_protect (given as a pointer, one context per destination), or, where
+ * built with RB_IPSEC_MB, AES-128-GCM by Intel's ipsec-mb from the source into the slab, so that
+ * the encryption is the copy.
  *
  * It counts its own thread's CPU time, as the server's is counted. No RTCP, no parsing, no
  * bookkeeping, no ingress: a real server cannot be below it with the same sizes and runs.
@@ -27,6 +30,12 @@
 enum { SENDTO = 0, SENDMMSG = 1, GSO = 2 };
 enum { BATCH = 64, SLAB = 512 * 1024, PACKET_MAX = 1500, TRAILER = 16, HEADER = 12 };
 
+#ifdef RB_IPSEC_MB
+#include <intel-ipsec-mb.h>
+#include <stdlib.h>
+static IMB_MGR *manager;
+#endif
+
 typedef int (*protect_fn)(void *ctx, void *packet, int *len);
 
 typedef struct plan {
@@ -40,8 +49,9 @@ typedef struct plan {
     const uint16_t *size; /* sizes of all packets, pass by pass, RTP header included */
     const uint8_t *count; /* packets of each pass */
     int rounds;
-    protect_fn protect; /* NULL: no crypto, TRAILER bytes of padding instead */
-    void **contexts;    /* one per destination */
+    protect_fn protect; /* libsrtp's */
+    void **contexts;    /* one per destination: srtp_t, or without `protect` ipsec-mb's schedules;
+                           NULL: no crypto, TRAILER bytes of padding instead */
 } plan;
 
 typedef struct outcome {
@@ -119,14 +129,63 @@ static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t
     o->datagram_runs++;
 }
 
+#ifdef RB_IPSEC_MB
+static int encrypt(const void *schedule, const uint8_t *source, int size, uint8_t *to) {
+    struct gcm_context_data context;
+    uint8_t iv[HEADER];
+    uint64_t len = (uint64_t)(size - HEADER);
+    memcpy(iv, to, sizeof iv); /* sequence number and SSRC: differs from packet to packet */
+    IMB_AES128_GCM_ENC(manager, schedule, &context, to + HEADER, source + HEADER, len, iv, to,
+                       HEADER, to + size, TRAILER);
+    return size + TRAILER;
+}
+#else
+static int encrypt(const void *schedule, const uint8_t *source, int size, uint8_t *to) {
+    (void)schedule, (void)source, (void)size, (void)to;
+    return -1;
+}
+#endif
+
+/* A schedule of ipsec-mb for a 16-byte key, or NULL: not built in, or the CPU cannot. */
+void *rb_schedule(const uint8_t *key) {
+#ifdef RB_IPSEC_MB
+    if (!manager) {
+        IMB_ARCH arch = IMB_ARCH_NONE;
+        manager = alloc_mb_mgr(0);
+        if (manager)
+            init_mb_mgr_auto(manager, &arch);
+        if (arch < IMB_ARCH_SSE)
+            return NULL;
+    }
+    struct gcm_key_data *schedule = aligned_alloc(64, (sizeof *schedule + 63) / 64 * 64);
+    if (schedule)
+        IMB_AES128_GCM_PRE(manager, key, schedule);
+    return schedule;
+#else
+    (void)key;
+    return NULL;
+#endif
+}
+
+void rb_schedule_free(void *schedule) {
+#ifdef RB_IPSEC_MB
+    free(schedule);
+#else
+    (void)schedule;
+#endif
+}
+
 static int write_packet(const plan *p, int destination, int stream, const uint8_t *source, int size,
                         uint8_t *to) {
     uint16_t seq = htons(sequence[stream][destination]++);
-    memcpy(to, source, (size_t)size);
+    int whole = !p->contexts || p->protect; /* else the cipher copies the payload */
+    memcpy(to, source, whole ? (size_t)size : HEADER);
     memcpy(to + 2, &seq, sizeof seq);
     to[8] = (uint8_t)stream; /* an SSRC, and so a libsrtp stream, of its own */
-    if (!p->protect)
+    if (!p->contexts)
         return size + TRAILER;
+    if (!p->protect)
+        return encrypt(p->contexts[destination], source, size, to);
     int len = size;
     if (p->protect(p->contexts[destination], to, &len) != 0)
         return -1;
@@ -140,6 +199,8 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
         uint8_t *run = NULL;
         size_t run_len = 0;
         int segments = 0, segment = 0, last = 0;
+        if (p->contexts && d + 1 < p->destinations)
+            __builtin_prefetch(p->contexts[d + 1]);
         if (out.used + (size_t)count * PACKET_MAX > SLAB || out.messages + count > BATCH)
             flush(p, o);
         for (int i = 0; i < count; i++) {
@@ -196,20 +257,14 @@ int rb_floor(const plan *p, outcome *o) {
     return 0;
 }
 
-/* ns for `rounds` calls of protect on a packet of `size` bytes, the copy included (as a sender
- * that keeps the plain text must); contexts are used in turn. */
-uint64_t rb_protect(protect_fn protect, void **contexts, int destinations, int size, int rounds) {
+/* ns for `rounds` times protecting one packet of `size` bytes for every destination of the plan,
+ * the copy included (as a sender that keeps the plain text must); 0: the cipher refuses. */
+uint64_t rb_protect(const plan *p, int size) {
     static uint8_t source[PACKET_MAX] = {0x80, 0x60};
-    memcpy(source + 8, "3333", 4);
     uint64_t cpu = now(CLOCK_THREAD_CPUTIME_ID);
-    for (int r = 0; r < rounds; r++)
-        for (int d = 0; d < destinations; d++) {
-            int len = size;
-            uint16_t seq = htons(sequence[0][d]++);
-            memcpy(slab, source, (size_t)size);
-            memcpy(slab + 2, &seq, sizeof seq);
-            if (protect(contexts[d], slab, &len) != 0)
+    for (int r = 0; r < p->rounds; r++)
+        for (int d = 0; d < p->destinations; d++)
+            if (write_packet(p, d, 0, source, size, slab) < 0)
                 return 0;
-        }
     return now(CLOCK_THREAD_CPUTIME_ID) - cpu;
 }

@@ -2,12 +2,13 @@
 
 ``floor.c`` is compiled when it is needed (a C compiler is the only demand). The floor sends the
 same packet sizes in the same run lengths to as many destinations through the same lab and the same
-counting drop, with and without libsrtp's protect (a session for each destination, with two
-streams, as a viewer has).
+counting drop, without a cipher, with libsrtp's protect (a session for each destination, with two
+streams, as a viewer has), and with ipsec-mb's AES-128-GCM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -30,6 +31,13 @@ PROFILES = {
     "AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
     "AES128_CM_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
 }
+
+
+MB_PROFILE = "AEAD_AES_128_GCM"
+
+
+class NoEngine(RuntimeError):
+    """The floor cannot use this engine here."""
 
 
 class NoCompiler(RuntimeError):
@@ -61,29 +69,70 @@ class _Outcome(ctypes.Structure):
 
 
 def build() -> ctypes.CDLL:
-    """Compile floor.c and load it."""
+    """Compile floor.c, with ipsec-mb where its header and library are there, and load it."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
     if not compiler:
         raise NoCompiler("no C compiler found: install gcc or set CC")
     source = Path(__file__).with_name("floor.c")
+    command = [*compiler.split(), "-O2", "-march=native", "-Wall", "-shared", "-fPIC"]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "floor.so"
-        command = [*compiler.split(), "-O2", "-march=native", "-Wall", "-shared", "-fPIC"]
-        done = subprocess.run(
-            [*command, "-o", str(target), str(source)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
+        for options in (["-DRB_IPSEC_MB", "-lIPSec_MB"], []):
+            done = subprocess.run(
+                [*command, "-o", str(target), str(source), *options],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                break
+        else:
             raise NoCompiler(f"{compiler} refuses floor.c: {done.stderr}")
         library = ctypes.CDLL(str(target))
     library.rb_protect.restype = ctypes.c_uint64
-    library.rb_protect.argtypes = (
-        ctypes.c_void_p,
-        ctypes.POINTER(ctypes.c_void_p),
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-    )
+    library.rb_protect.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    library.rb_schedule.restype = ctypes.c_void_p
+    library.rb_schedule.argtypes = (ctypes.c_char_p,)
+    library.rb_schedule_free.argtypes = (ctypes.c_void_p,)
     return library
+
+
+class Keys:
+    """A key for each destination, as the C side wants them; ``engine`` says whose.
+
+    libsrtp: a session for each, with a stream for each SSRC as it appears. ipsec-mb: a key
+    schedule for each, AES-128-GCM only.
+    """
+
+    def __init__(
+        self, library: ctypes.CDLL, engine: str, profile: str | None, destinations: int
+    ) -> None:
+        self.protect: int | None = None
+        self.contexts: Any = None
+        self._schedules: list[int] = []
+        self._library = library
+        if profile is None:
+            return
+        if engine == "ipsec-mb":
+            self._schedules = [library.rb_schedule(os.urandom(16)) for _ in range(destinations)]
+            if not all(self._schedules):
+                raise NoEngine("floor.c was built without ipsec-mb, or this CPU cannot run it")
+            pointers = self._schedules
+        else:
+            number, key_length = PROFILES[profile]
+            outbound = Policy.SSRC_ANY_OUTBOUND
+            self._sessions = [
+                pylibsrtp.Session(Policy(os.urandom(key_length), outbound, 0, number))
+                for _ in range(destinations)
+            ]
+            pointers = [int(ffi.cast("uintptr_t", s._srtp[0])) for s in self._sessions]
+            self.protect = int(ffi.cast("uintptr_t", ffi.addressof(lib, "srtp_protect")))
+        self.contexts = (ctypes.c_void_p * destinations)(*pointers)
+
+    def close(self) -> None:
+        for schedule in self._schedules:
+            self._library.rb_schedule_free(schedule)
+        self._schedules = []
 
 
 def passes_of(bitrate: int) -> list[list[int]]:
@@ -94,30 +143,20 @@ def passes_of(bitrate: int) -> list[list[int]]:
     return [frame, audio, audio, frame, audio, frame, audio, audio]
 
 
-def _sessions(profile: str, count: int) -> tuple[list[pylibsrtp.Session], Any]:
-    number, key_length = PROFILES[profile]
-    sessions = [
-        pylibsrtp.Session(Policy(os.urandom(key_length), Policy.SSRC_ANY_OUTBOUND, 0, number))
-        for _ in range(count)
-    ]
-    pointers = [int(ffi.cast("uintptr_t", s._srtp[0])) for s in sessions]
-    return sessions, (ctypes.c_void_p * count)(*pointers)
-
-
-def _protect_pointer() -> int:
-    return int(ffi.cast("uintptr_t", ffi.addressof(lib, "srtp_protect")))
-
-
-def protect_ns(library: ctypes.CDLL, profile: str, size: int, destinations: int = 500) -> float:
-    """ns to copy and protect one packet of ``size`` bytes (RTP header included) by libsrtp."""
-    sessions, contexts = _sessions(profile, destinations)
-    rounds = 40
-    library.rb_protect(_protect_pointer(), contexts, destinations, size, 4)
-    total = library.rb_protect(_protect_pointer(), contexts, destinations, size, rounds)
-    del sessions
+def protect_ns(
+    library: ctypes.CDLL, engine: str, profile: str, size: int, destinations: int = 500
+) -> float:
+    """ns to copy and protect one packet of ``size`` bytes (RTP header included)."""
+    keys = Keys(library, engine, profile, destinations)
+    plan = _Plan(destinations=destinations, protect=keys.protect, contexts=keys.contexts)
+    plan.rounds = 4
+    library.rb_protect(ctypes.byref(plan), size)
+    plan.rounds = 40
+    total = library.rb_protect(ctypes.byref(plan), size)
+    keys.close()
     if not total:
-        raise RuntimeError("srtp_protect refused a packet")
-    return float(total) / rounds / destinations
+        raise RuntimeError(f"{engine} refused a packet")
+    return float(total / plan.rounds / destinations)
 
 
 def floor_row(
@@ -126,6 +165,7 @@ def floor_row(
     *,
     mode: str,
     crypto: str | None,
+    engine: str = "libsrtp",
     bitrate: int = 2_500_000,
     destinations: int = 500,
     rounds: int = 20,
@@ -134,7 +174,7 @@ def floor_row(
     """One row: CPU ns a packet of the bare sender, and whether all of it arrived."""
     passes = passes_of(bitrate)
     sizes = [size for one in passes for size in one]
-    sessions, contexts = _sessions(crypto, destinations) if crypto else ([], None)
+    keys = Keys(library, engine, crypto, destinations)
     enter_namespace(lab.server_namespace)
     try:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -153,8 +193,8 @@ def floor_row(
         (ctypes.c_uint16 * len(sizes))(*sizes),
         (ctypes.c_uint8 * len(passes))(*map(len, passes)),
         rounds,
-        _protect_pointer() if crypto else None,
-        contexts,
+        keys.protect,
+        keys.contexts,
     )
     ports = range(first_port, first_port + destinations)
     before = os.sched_getaffinity(0)
@@ -169,11 +209,12 @@ def floor_row(
     finally:
         os.sched_setaffinity(0, before)
         sock.close()
-    del sessions
+    keys.close()
     return {
         "mode": mode,
         "segmentation": lab.segmentation,
         "crypto": crypto or "none",
+        "engine": engine if crypto else None,
         "destinations": destinations,
         "packets": outcome.packets,
         "arrived": counted,
@@ -188,18 +229,23 @@ def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0)
     """All modes, with and without the cipher, and the cipher alone."""
     library = build()
     result = results.stamp("floor")
-    rows = []
+    ciphers: list[tuple[str, str]] = [("libsrtp", name) for name in PROFILES]
+    with contextlib.suppress(NoEngine):
+        Keys(library, "ipsec-mb", MB_PROFILE, 1).close()
+        ciphers.append(("ipsec-mb", MB_PROFILE))
+    rows: list[dict[str, Any]] = []
     for segmentation in segmentations:
         lab = Lab(segmentation)
         try:
             for mode in MODES:
-                for crypto in (None, *PROFILES):
+                for engine, crypto in (("", None), *ciphers):
                     rows.append(
                         floor_row(
                             library,
                             lab,
                             mode=mode,
                             crypto=crypto,
+                            engine=engine,
                             bitrate=bitrate,
                             destinations=destinations,
                             cpu=cpu,
@@ -207,14 +253,19 @@ def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0)
                     )
         finally:
             lab.close()
-    result["bitrate"] = bitrate
-    result["engine"] = "libsrtp"
-    for name in PROFILES:
+    for engine, crypto in ciphers:
         for size in (AUDIO_BYTES + RTP_HEADER, PACKET):
-            spent = round(protect_ns(library, name, size, destinations), 1)
-            mode = f"protect alone, {size} bytes"
             rows.append(
-                {"mode": mode, "crypto": name, "destinations": destinations, "ns_per_packet": spent}
+                {
+                    "mode": f"protect alone, {size} bytes",
+                    "crypto": crypto,
+                    "engine": engine,
+                    "destinations": destinations,
+                    "ns_per_packet": round(
+                        protect_ns(library, engine, crypto, size, destinations), 1
+                    ),
+                }
             )
+    result["bitrate"] = bitrate
     result["rows"] = rows
     return result

@@ -158,6 +158,7 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
         ("mode", "mode"),
         ("segmentation", "segmentation"),
         ("crypto", "crypto"),
+        ("engine", "engine"),
         ("destinations", "destinations"),
         ("run", "segments a run"),
         ("ns_per_packet", "ns/packet"),
