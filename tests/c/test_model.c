@@ -49,7 +49,7 @@ static void key_frame_begins_at_its_first_packet(void) {
     put(&t, 13, 2, 1, 0);
     CHECK_EQ(rf_track_key(&t, 0, &index, &seq), 1);
     CHECK_EQ(index, 1);
-    CHECK_EQ(seq, 11); /* the missing one may be the frame's first */
+    CHECK_EQ(seq, 11);    /* the missing one may be the frame's first */
     put(&t, 11, 2, 0, 0); /* … and so it was */
     CHECK_EQ(rf_track_key(&t, 0, &index, &seq), 1);
     CHECK_EQ(index, 1);
