@@ -17,9 +17,9 @@
 
 enum { RF_PROFILE_SHA1_80 = 1, RF_PROFILE_GCM_128 = 7, RF_PROFILE_GCM_256 = 8 };
 
-#define RF_SRTP_BATCH 192   /* jobs of one protect call at most */
-#define RF_SRTP_TRAILER 160 /* room that libsrtp may want behind a packet (tag, MKI, SRTCP index)  \
-                             */
+#define RF_SRTP_BATCH 192 /* jobs of one protect call at most */
+/* Room that libsrtp may want behind a packet: tag, MKI, SRTCP index. */
+#define RF_SRTP_TRAILER 160
 
 typedef struct rf_srtp_key {
     void *rx, *tx;  /* srtp_t of libsrtp */
