@@ -47,15 +47,15 @@ static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_
     uint64_t from = s->state == RF_VIEW_WAIT && s->wait_index > low ? s->wait_index : low;
     if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head)
         return from_key(x, p, t, head, index, seq);
-    if (s->state == RF_VIEW_WAIT)
-        return 0;
     uint32_t codec = atomic_load_explicit(&t->codec, memory_order_relaxed);
     if (head > 0 && codec == 0) { /* a codec whose key frames we cannot see: the live edge */
-        s->cursor = head;
+        s->cursor = s->state == RF_VIEW_WAIT ? from : head;
         s->jump = 1;
         s->state = RF_VIEW_LIVE;
         return 1;
     }
+    if (s->state == RF_VIEW_WAIT)
+        return 0;
     wait_for_key(x, s, p->stream, head);
     return 0;
 }
