@@ -95,7 +95,10 @@ int rf_stream_close(rf_forwarder *f, rf_handle stream);
 int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer);
 /* PEER_GONE follows; only then may the SRTP sessions be freed. */
 int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye);
-int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len, int remove);
+/* STUN that names this ufrag is punted. With its password, plain checks from installed tuples are
+ * answered without the control plane; pwd NULL: all are punted. */
+int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len,
+                  const uint8_t *pwd, size_t pwd_len, int remove);
 int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path); /* validated: may receive */
 int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path); /* media goes there */
 /* srtp_t contexts; owned by the caller, used by the peer's owner alone until PEER_GONE.
@@ -242,6 +245,7 @@ typedef struct rf_peer_stats {
 typedef struct rf_worker_stats {
     uint64_t turns, received, received_bytes, sent, sent_bytes;
     uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
+    uint64_t checks;                    /* STUN checks answered without the control plane */
     uint64_t kernel_drops;              /* SO_RXQ_OVFL */
     uint64_t delay_ns_sum, delay_count; /* append to send, media only */
     uint64_t drops[64];                 /* by enum rf_drop */

@@ -10,6 +10,15 @@
 #include "model/stream.h"
 #include "model/viewer.h"
 #include "srtp/engine.h"
+#include "wire/sha1.h"
+
+#define RF_CREDENTIALS 4 /* ufrags of one peer: two while ICE restarts */
+
+typedef struct rf_credential {
+    uint8_t ufrag[32];
+    uint8_t len;
+    rf_hmac_key key; /* of its password */
+} rf_credential;
 
 typedef struct rf_peer {
     rf_handle handle;
@@ -25,6 +34,8 @@ typedef struct rf_peer {
     int paths;
     rf_path selected; /* where media goes */
     int has_path;
+    rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
+    int credentials;
     rf_pub *pub;   /* owned; set by publish */
     rf_view *view; /* owned; set by view */
     uint64_t opened_ns, last_heard_ns, idle_told_ns;
@@ -39,13 +50,13 @@ typedef struct rf_peer {
     rf_path known_path[RF_MAX_PATHS];
     int known_paths;
     uint8_t told_close;    /* nothing more may be asked of it */
-    void *told_schedule;     /* owned: the engine's expanded key, read by the owner */
+    void *told_schedule;   /* owned: the engine's expanded key, read by the owner */
     uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */
     struct {
         uint8_t bytes[32];
         uint8_t len;
-    } ufrag[4];
+    } ufrag[RF_CREDENTIALS];
     int ufrags;
 } rf_peer;
 

@@ -7,7 +7,7 @@
 
 typedef struct rf_stream {
     rf_handle handle;
-    uint16_t owner; /* worker that writes the logs */
+    uint16_t owner;     /* worker that writes the logs */
     uint8_t told_close; /* control plane's thread only: nothing more may be asked of it */
     rf_track track[RF_KINDS];
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */

@@ -15,7 +15,8 @@
 #include "rtcfwd.h"
 
 #define RF_SEGMENTS 8
-#define RF_OUT_ORIGIN (1ull << 16) /* 64-bit outgoing numbers start one lap up; SRTP counts from 0 */
+#define RF_OUT_ORIGIN                                                                              \
+    (1ull << 16)       /* 64-bit outgoing numbers start one lap up; SRTP counts from 0 */
 #define RF_RESENDS 128 /* NACKed numbers remembered for gating; a power of two */
 #define RF_GREETING 64 /* packets of a segment that carry MID and playout-delay */
 
@@ -57,7 +58,7 @@ typedef struct rf_view_track_state {
     uint64_t sr_ns;
     /* figures */
     rf_counter told_cursor; /* the cursor, for figures */
-    rf_counter octets; /* of payload, for sender reports */
+    rf_counter octets;      /* of payload, for sender reports */
     rf_counter packets, bytes, resent, resent_bytes, nacks, plis, skipped;
     _Atomic uint32_t fraction_lost, jitter;
     _Atomic int32_t cumulative_lost;

@@ -1,8 +1,9 @@
 /* Stage 2: whose datagram is it, and of which protocol (RFC 7983)?
  *
- * STUN goes up if its USERNAME names an ufrag of ours, DTLS if it comes from a tuple that STUN has
- * verified; media goes to the peer's owner, through its mailbox when that is another worker. An
- * unauthenticated datagram changes nothing here but counters and token buckets. */
+ * STUN is answered by its peer's owner when it is a plain check on an installed tuple, and goes up
+ * when its USERNAME names an ufrag of ours otherwise; DTLS goes up if it comes from a tuple that
+ * STUN has verified; media goes to the peer's owner, through its mailbox when that is another
+ * worker. An unauthenticated datagram changes nothing here but counters and token buckets. */
 #include "base/error.h"
 #include "path/path.h"
 #include "wire/stun.h"
@@ -38,7 +39,16 @@ static void stun(rf_ctx *x, const rf_datagram *d) {
         rf_drop(x, RF_DROP_stun_unknown_ufrag);
         return;
     }
-    rf_punt_up(x, RF_EVENT_STUN, peer, rf_paths_find(&x->paths, &d->path), d);
+    rf_path_entry *from = rf_paths_find(&x->paths, &d->path);
+    if (from && from->peer == peer) {
+        if (from->owner != x->worker) {
+            mail_out(x, from, RF_CLASS_STUN, d);
+            return;
+        }
+        if (rf_consent(x, peer, ufrag, len, d))
+            return;
+    }
+    rf_punt_up(x, RF_EVENT_STUN, peer, from, d);
 }
 
 void rf_demux(rf_ctx *x, rf_datagram *d) {
@@ -78,8 +88,11 @@ void rf_mail_in(rf_ctx *x, size_t max) {
         memcpy(buffer, mail->data, mail->len);
         rf_handle peer = mail->peer;
         enum rf_class class = (enum rf_class)mail->class;
-        uint32_t len = mail->len;
+        rf_datagram d = {mail->path, buffer, mail->len};
         rf_queue_release(q, ticket);
-        rf_media_in(x, peer, class, buffer, len);
+        if (class == RF_CLASS_STUN)
+            stun(x, &d);
+        else
+            rf_media_in(x, peer, class, d.data, d.len);
     }
 }

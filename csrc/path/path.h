@@ -18,6 +18,9 @@ int rf_ingress(rf_ctx *x, rf_datagram batch[RF_NET_BATCH]);
 void rf_demux(rf_ctx *x, rf_datagram *d);
 void rf_mail_in(rf_ctx *x, size_t max); /* datagrams that other workers passed on */
 
+/* consent.c: 1 when the check from an installed tuple was answered here. */
+int rf_consent(rf_ctx *x, rf_handle peer, const uint8_t *ufrag, size_t len, const rf_datagram *d);
+
 /* punt.c: up to the control plane, bounded; 0 or the drop is counted. */
 void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,
                 const rf_datagram *d);

@@ -46,6 +46,28 @@ static void add_path(rf_ctx *x, const rf_command *c) {
     }
 }
 
+static void add_ufrag(rf_ctx *x, const rf_command *c) {
+    rf_ufrags_put(&x->ufrags, c->u.credential.ufrag, c->len, c->peer);
+    rf_peer *p = rf_peer_of(x, c->peer);
+    if (!p || !c->u.credential.answered || p->credentials == RF_CREDENTIALS)
+        return;
+    rf_credential *own = &p->credential[p->credentials++];
+    memcpy(own->ufrag, c->u.credential.ufrag, c->len);
+    own->len = c->len;
+    own->key = c->u.credential.key;
+}
+
+static void remove_ufrag(rf_ctx *x, const rf_command *c) {
+    rf_ufrags_remove(&x->ufrags, c->u.credential.ufrag, c->len, c->peer);
+    rf_peer *p = rf_peer_of(x, c->peer);
+    for (int i = 0; p && i < p->credentials; i++)
+        if (p->credential[i].len == c->len &&
+            memcmp(p->credential[i].ufrag, c->u.credential.ufrag, c->len) == 0) {
+            p->credential[i] = p->credential[--p->credentials];
+            return;
+        }
+}
+
 static void set_keys(rf_ctx *x, rf_peer *p, const rf_command *c) {
     if (rf_srtp_key_init(&p->key, c->u.keys.profile, c->u.keys.rx, c->u.keys.tx) != RF_OK)
         return;
@@ -156,10 +178,10 @@ static void carry_out(rf_ctx *x, rf_command *c) {
         rf_paths_remove(&x->paths, &c->u.path, c->peer);
         return;
     case RF_COMMAND_UFRAG:
-        rf_ufrags_put(&x->ufrags, c->u.ufrag, c->len, c->peer);
+        add_ufrag(x, c);
         return;
     case RF_COMMAND_UFRAG_REMOVE:
-        rf_ufrags_remove(&x->ufrags, c->u.ufrag, c->len, c->peer);
+        remove_ufrag(x, c);
         return;
     case RF_COMMAND_KEYFRAME:
         rf_keyframe_want(x, c->object);

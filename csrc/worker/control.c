@@ -197,7 +197,7 @@ int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye) {
     c.type = RF_COMMAND_UFRAG_REMOVE;
     for (int i = 0; i < p->ufrags; i++) {
         memset(&c.u, 0, sizeof c.u);
-        memcpy(c.u.ufrag, p->ufrag[i].bytes, p->ufrag[i].len);
+        memcpy(c.u.credential.ufrag, p->ufrag[i].bytes, p->ufrag[i].len);
         c.len = p->ufrag[i].len;
         tell_all(f, &c);
     }
@@ -220,16 +220,21 @@ void rf_control_peer_gone(rf_forwarder *f, rf_handle h) {
     free(p);
 }
 
-int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len, int remove) {
+int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len,
+                  const uint8_t *pwd, size_t pwd_len, int remove) {
     rf_peer *p = rf_control_peer(f, peer);
     rf_command c = {.type = remove ? RF_COMMAND_UFRAG_REMOVE : RF_COMMAND_UFRAG, .peer = peer};
     if (!p)
         return RF_ESTALE;
-    if (len == 0 || len > sizeof c.u.ufrag)
+    if (len == 0 || len > sizeof c.u.credential.ufrag)
         return RF_EINVAL;
-    if (!room_everywhere(f, 1) || (!remove && p->ufrags == 4))
+    if (!room_everywhere(f, 1) || (!remove && p->ufrags == RF_CREDENTIALS))
         return RF_EFULL;
-    memcpy(c.u.ufrag, ufrag, len);
+    memcpy(c.u.credential.ufrag, ufrag, len);
+    if (pwd && !remove) {
+        rf_hmac_key_init(&c.u.credential.key, pwd, pwd_len);
+        c.u.credential.answered = 1;
+    }
     c.len = (uint8_t)len;
     for (int i = 0; remove && i < p->ufrags; i++)
         if (p->ufrag[i].len == len && memcmp(p->ufrag[i].bytes, ufrag, len) == 0) {

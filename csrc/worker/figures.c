@@ -99,6 +99,7 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->wakeups = rf_read(&x->wakeups);
     out->punts = rf_read(&x->punts);
     out->mailboxed = rf_read(&x->mailboxed);
+    out->checks = rf_read(&x->checks);
     out->kernel_drops = rf_read(&n->kernel_drops);
     out->delay_ns_sum = rf_read(&x->delay_sum);
     out->delay_count = rf_read(&x->delay_count);

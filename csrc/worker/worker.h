@@ -39,7 +39,11 @@ typedef struct rf_command {
     void *object; /* rf_peer, rf_stream, rf_pub or rf_view: handed over */
     union {
         rf_path path;
-        uint8_t ufrag[32];
+        struct {
+            uint8_t ufrag[32];
+            uint8_t answered; /* the key is there: answer checks without Python */
+            rf_hmac_key key;
+        } credential;
         struct {
             void *rx, *tx, *schedule;
             int profile;

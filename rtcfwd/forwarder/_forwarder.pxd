@@ -93,7 +93,7 @@ cdef extern from "rtcfwd.h" nogil:
     int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer) noexcept
     int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye) noexcept
     int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len,
-                      int remove) noexcept
+                      const uint8_t *pwd, size_t pwd_len, int remove) noexcept
     int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path) noexcept
     int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path) noexcept
     int rf_peer_keys(
@@ -247,6 +247,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t wakeups
         uint64_t punts
         uint64_t mailboxed
+        uint64_t checks
         uint64_t kernel_drops
         uint64_t delay_ns_sum
         uint64_t delay_count

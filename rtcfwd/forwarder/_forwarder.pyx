@@ -76,9 +76,7 @@ MAX_FORMATS = RF_MAX_FORMATS
 MAX_DATAGRAM = RF_MAX_DATAGRAM
 MAX_WORKERS = RF_MAX_WORKERS
 
-_ENGINE = {
-    "auto": RF_ENGINE_AUTO, "libsrtp": RF_ENGINE_LIBSRTP, "ipsec-mb": RF_ENGINE_IPSEC_MB
-}
+_ENGINE = {"auto": RF_ENGINE_AUTO, "libsrtp": RF_ENGINE_LIBSRTP, "ipsec-mb": RF_ENGINE_IPSEC_MB}
 _EGRESS = {name.lower(): value for name, value in ENUMS["rf_egress_mode"].items()}
 _CODECS = frozenset(int(c) for c in _api.Codec)
 _KIND_OF = {int(k): k for k in _api.Kind}
@@ -275,9 +273,7 @@ cdef class CompiledForwarder:
     cdef dict _ssrcs     # peer -> what we send under, known after publish/view
 
     def __cinit__(self, **_):
-        self._f = NULL
-        self._in_memory = 0
-        self._sessions = {}
+        self._sessions = {}  # the C fields are zero by themselves
         self._ssrcs = {}
 
     def __init__(
@@ -305,10 +301,9 @@ cdef class CompiledForwarder:
         if self._f is not NULL:
             raise _api.ForwarderError("already open")
         memset(&c, 0, sizeof(c))
-        if egress not in _EGRESS:
-            raise ValueError(f"egress: one of {', '.join(_EGRESS)}, not {egress!r}")
-        if engine not in _ENGINE:
-            raise ValueError(f"engine: one of {', '.join(_ENGINE)}, not {engine!r}")
+        for name, choice, known in (("egress", egress, _EGRESS), ("engine", engine, _ENGINE)):
+            if choice not in known:
+                raise ValueError(f"{name}: one of {', '.join(known)}, not {choice!r}")
         c.in_memory = self._in_memory
         c.engine = _ENGINE[engine]
         c.egress = _EGRESS[egress]
@@ -341,9 +336,7 @@ cdef class CompiledForwarder:
         self._workers = c.workers
         cdef int rc = rf_new(&c, &self._f)
         if rc == EINVAL and c.engine == RF_ENGINE_IPSEC_MB:
-            raise ValueError(
-                "engine ipsec-mb is not in this build, or this CPU lacks AES-NI; use auto or libsrtp"
-            )
+            raise ValueError("engine ipsec-mb: not in this build, or this CPU lacks AES-NI")
         _check(rc)
 
     def __dealloc__(self):
@@ -405,24 +398,28 @@ cdef class CompiledForwarder:
 
     def open_peer(self, stream, role):
         cdef rf_handle peer = 0
-        cdef int number = <int>_integer("role", role, 0, 1)
-        _check(rf_peer_open(self._open(), _handle(stream), number, &peer))
+        _check(rf_peer_open(self._open(), _handle(stream), _integer("role", role, 0, 1), &peer))
         return peer
 
     def close_peer(self, peer, *, bye=True) -> None:
         _check(rf_peer_close(self._open(), _handle(peer), bool(bye)))
 
-    def add_ufrag(self, peer, ufrag) -> None:
-        self._ufrag(peer, ufrag, 0)
+    def add_ufrag(self, peer, ufrag, pwd=None) -> None:
+        self._ufrag(peer, ufrag, pwd, 0)
 
     def remove_ufrag(self, peer, ufrag) -> None:
-        self._ufrag(peer, ufrag, 1)
+        self._ufrag(peer, ufrag, None, 1)
 
-    cdef int _ufrag(self, object peer, object ufrag, int remove) except -1:
+    cdef int _ufrag(self, object peer, object ufrag, object pwd, int remove) except -1:
         cdef bytes raw = _string("ufrag", ufrag, 32)
+        cdef bytes secret = b"" if pwd is None else _string("pwd", pwd, 256)
+        cdef const uint8_t *key = NULL
         if not raw:
             raise ValueError("ufrag: empty")
-        _check(rf_peer_ufrag(self._open(), _handle(peer), raw, len(raw), remove))
+        if secret:
+            key = secret
+        _check(rf_peer_ufrag(self._open(), _handle(peer), raw, len(raw), key, len(secret),
+                             remove))
         return 0
 
     def add_path(self, peer, path) -> None:
@@ -473,9 +470,8 @@ cdef class CompiledForwarder:
         memcpy(session.cipher, <const char *>derived.cipher, len(derived.cipher))
         memcpy(session.auth, <const char *>derived.auth, len(derived.auth))
         memcpy(session.salt, <const char *>derived.salt, len(derived.salt))
-        cdef int rc = rf_peer_keys(
-            f, handle, int(profile), <void *>rx_context, <void *>tx_context, &session
-        )
+        cdef int rc = rf_peer_keys(f, handle, int(profile), <void *>rx_context,
+                                   <void *>tx_context, &session)
         memset(&session, 0, sizeof(session))
         _check(rc)
         self._sessions.setdefault(int(peer), []).append(sessions)
@@ -504,13 +500,9 @@ cdef class CompiledForwarder:
     cdef object _take_event(self):
         cdef rf_event *e = &self._event
         if e.type == RF_EVENT_STUN or e.type == RF_EVENT_DTLS:
-            return _api.Punt(
-                "stun" if e.type == RF_EVENT_STUN else "dtls",
-                e.worker,
-                _from_path(&e.path),
-                e.peer or None,
-                e.data[:e.len],
-            )
+            protocol = "stun" if e.type == RF_EVENT_STUN else "dtls"
+            path = _from_path(&e.path)
+            return _api.Punt(protocol, e.worker, path, e.peer or None, e.data[:e.len])
         if e.type == RF_EVENT_PEER_GONE:
             self._ssrcs.pop(e.peer, None)
             self._sessions.pop(e.peer, None)  # the worker has let go of them
@@ -525,18 +517,14 @@ cdef class CompiledForwarder:
             return _api.PublisherSilent(e.peer, e.stream)
         if e.type == RF_EVENT_PARAMETERS:
             return _api.ParameterSets(e.stream, e.data[:e.len])
-        return None
 
     # ---- figures ----
 
     def stream_stats(self, stream):
         cdef rf_stream_stats s
         _check(rf_get_stream_stats(self._open(), _handle(stream), &s))
-        return {
-            "viewers": s.viewers,
-            "worker": s.worker,
-            "tracks": {"audio": s.track[0], "video": s.track[1]},
-        }
+        tracks = {"audio": s.track[0], "video": s.track[1]}
+        return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s

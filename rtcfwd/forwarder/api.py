@@ -226,8 +226,9 @@ class Forwarder(Protocol):
     def close_peer(self, peer: PeerHandle, *, bye: bool = True) -> None:
         """:class:`PeerGone` follows."""
 
-    def add_ufrag(self, peer: PeerHandle, ufrag: str) -> None:
-        """STUN whose USERNAME starts with ``ufrag:`` is punted from now on."""
+    def add_ufrag(self, peer: PeerHandle, ufrag: str, pwd: str | None = None) -> None:
+        """STUN whose USERNAME starts with ``ufrag:`` is punted from now on. With its password the
+        data plane itself answers plain checks on tuples that are installed already."""
 
     def remove_ufrag(self, peer: PeerHandle, ufrag: str) -> None: ...
 

@@ -135,7 +135,7 @@ class FakeForwarder:
         del self.peers[peer]
         self.push(PeerGone(peer))
 
-    def add_ufrag(self, peer: PeerHandle, ufrag: str) -> None:
+    def add_ufrag(self, peer: PeerHandle, ufrag: str, pwd: str | None = None) -> None:
         self._note("add_ufrag", peer, ufrag)
         self._peer(peer).ufrags.add(ufrag)
 

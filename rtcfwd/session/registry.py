@@ -326,7 +326,7 @@ class Registry:
                 forwarder.publish(peer, answer.publication)
             else:
                 forwarder.view(peer, answer.subscription)
-            forwarder.add_ufrag(peer, agent.local_ufrag)
+            forwarder.add_ufrag(peer, agent.local_ufrag, agent.local_pwd)
         except ForwarderError as error:
             stream.peers[peer] = None  # until PeerGone, so that the stream is closed after it
             self.by_peer[peer] = stream

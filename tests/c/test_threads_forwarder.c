@@ -52,7 +52,7 @@ static void join(client *c, int role, uint32_t ssrc) {
         CHECK_EQ(rf_peer_view(f, c->peer, &s), RF_OK);
     }
     stub_path(&path, c->port);
-    CHECK_EQ(rf_peer_ufrag(f, c->peer, (const uint8_t *)&c->port, 2, 0), RF_OK);
+    CHECK_EQ(rf_peer_ufrag(f, c->peer, (const uint8_t *)&c->port, 2, NULL, 0, 0), RF_OK);
     CHECK_EQ(rf_peer_path(f, c->peer, &path), RF_OK);
     CHECK_EQ(rf_peer_keys(f, c->peer, 7, &dummy, &dummy, NULL), RF_OK);
 }
