@@ -1,4 +1,4 @@
-/* The SRTP engines for test_srtp_oracle.py, by ctypes: a batch of packets is laid out as the slab
+/* The SRTP engines for test_srtp_engines.py, by ctypes: a batch of packets is laid out as the slab
  * is, one right behind the other, headers first; what comes out is the slab. */
 #include <stdlib.h>
 #include <string.h>
