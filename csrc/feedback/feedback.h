@@ -23,6 +23,8 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item);
 int rf_gaps_note(rf_source *s, uint64_t ext, uint64_t now_ns);
 /* How many numbers just before ext are missing, at most `most`. */
 uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most);
+/* Forgets the gaps outside of [first, end). */
+void rf_gaps_keep(rf_source *s, uint64_t first, uint64_t end);
 /* Every tick: NACKs that are due. */
 void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind);
 

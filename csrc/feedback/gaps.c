@@ -70,6 +70,14 @@ uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most) {
     return n;
 }
 
+void rf_gaps_keep(rf_source *s, uint64_t first, uint64_t end) {
+    for (int i = 0; i < s->gaps;)
+        if (s->gap[i].ext < first || s->gap[i].ext >= end)
+            s->gap[i] = s->gap[--s->gaps];
+        else
+            i++;
+}
+
 static int by_seq(const void *a, const void *b) {
     int d = (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
     return d > 32767 || d < -32767 ? -d : d;

@@ -165,11 +165,15 @@ static int number(rf_ctx *x, rf_source *s, arrival *a) {
 }
 
 /* Opens the map at this packet: next free number, clock on the stream's old line. What is missing
- * just before it may be the beginning of the same key frame, so it gets numbers too. */
+ * just before it may be the beginning of the same key frame, so it gets numbers too. What overtook
+ * it was held back, and counts as missing. */
 static void open_map(rf_ctx *x, rf_source *s, rf_track *t, const arrival *a, uint32_t rate) {
     if (!t->has_packets)
         t->highest_seq = FIRST_STREAM_SEQ - 1;
-    rf_seqmap_start(&s->map, a->ext - rf_gaps_before(s, a->ext, KEY_REACH), t->highest_seq + 1);
+    uint64_t first = a->ext - rf_gaps_before(s, a->ext, KEY_REACH);
+    rf_seqmap_start(&s->map, first, t->highest_seq + 1);
+    rf_gaps_keep(s, first, a->ext);
+    s->highest_ext = a->ext;
     s->ts_delta = 0;
     if (t->has_packets) {
         uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
@@ -211,8 +215,9 @@ static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *
         slot->ext_count++;
     }
     slot->payload_at = (uint16_t)at;
-    slot->payload_len = (uint16_t)a->rtp.payload_len;
-    memcpy(room + at, a->rtp.payload, a->rtp.payload_len);
+    slot->payload_len = slot->padding ? 0 : (uint16_t)a->rtp.payload_len;
+    if (slot->payload_len)
+        memcpy(room + at, a->rtp.payload, slot->payload_len);
 }
 
 static void tell_parameters(rf_ctx *x, rf_peer *p, const arrival *a) {

@@ -244,5 +244,11 @@ class Publisher:
         packet = Rtp(97, rtp.marker, self._rtx_seq, rtp.ts, self.rtx_ssrc, payload)
         return self.crypto.protect(packet.pack())
 
+    def on_rtx(self, payload: bytes, padding: int = 0) -> bytes:
+        """Something else under the RTX SSRC: a probe."""
+        self._rtx_seq += 1
+        packet = Rtp(97, False, self._rtx_seq, 0, self.rtx_ssrc, payload, padding=padding)
+        return self.crypto.protect(packet.pack())
+
     def published(self, kind: api.Kind, seq: int) -> Rtp:
         return self._history[(kind, seq & 0xFFFF)][1]

@@ -162,6 +162,20 @@ def test_a_key_frame_whose_first_packet_comes_late_is_whole_for_those_who_wait(
         assert_whole(second, pub, VIDEO, from_first=True)
 
 
+def test_what_overtook_the_first_key_frame_is_asked_for() -> None:
+    """The middle of the key frame comes before its beginning: it is held, so it has to come again."""
+    with World() as w:
+        viewer, _ = w.viewer()
+        pub, peer = w.publisher(Setup(has_audio=False))
+        pub.muted = True
+        w.run(0.01)
+        packets = pub.frame_packets(w.now, key=True)
+        for i in (3, 5, 0, 1, 4, 6):  # the third is lost
+            w.inject(peer, packets[i])
+        w.run(0.1)
+        assert_whole(viewer, pub, VIDEO, from_first=True)
+
+
 def test_only_the_first_packets_carry_mid_and_playout_delay() -> None:
     with World() as w:
         _pub, _ = w.publisher()

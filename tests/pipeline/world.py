@@ -65,6 +65,7 @@ class Peer:
         self.up, self.down = up, down
         self.wire = Wire(script.crypto.profile)
         self.open = True
+        self.taken: Counter[api.Path] = Counter()  # datagrams sent to it, by path
 
 
 class World:
@@ -100,9 +101,10 @@ class World:
         up: Conditions = PERFECT,
         down: Conditions = PERFECT,
         profile: api.SrtpProfile = GCM,
+        with_keys: bool = True,
     ) -> tuple[Publisher, Peer]:
         script = Publisher(self._name(), setup or Setup(), self._crypto(profile), self.now, WALL)
-        return script, self._join(api.Role.PUBLISHER, script, up, down)
+        return script, self._join(api.Role.PUBLISHER, script, up, down, with_keys)
 
     def viewer(
         self,
@@ -113,7 +115,7 @@ class World:
         profile: api.SrtpProfile = GCM,
     ) -> tuple[Viewer, Peer]:
         script = Viewer(self._name(), setup or ViewerSetup(), self._crypto(profile), self.now)
-        return script, self._join(api.Role.VIEWER, script, up, down)
+        return script, self._join(api.Role.VIEWER, script, up, down, True)
 
     def settle(self, publisher: Publisher, seconds: float = 1.0) -> None:
         """The end of a lossy scenario: the last packets come through, then repairs have time. (What
@@ -141,7 +143,12 @@ class World:
         return Crypto(profile, random.Random(self._seed + self._names).randbytes(44))
 
     def _join(
-        self, role: api.Role, script: Publisher | Viewer, up: Conditions, down: Conditions
+        self,
+        role: api.Role,
+        script: Publisher | Viewer,
+        up: Conditions,
+        down: Conditions,
+        with_keys: bool,
     ) -> Peer:
         f, name = self.forwarder, self._names
         handle = f.open_peer(self.stream, role)
@@ -151,12 +158,27 @@ class World:
         else:
             f.view(handle, script.subscription())
         f.add_path(handle, path)
-        f.set_keys(handle, script.crypto.profile, script.crypto.rx_key, script.crypto.tx_key)
         seed = self._seed + name * 2
         peer = Peer(handle, path, script, Link(up, seed), Link(down, seed + 1))
         self.peers.append(peer)
         self._by_path[path] = peer
+        if with_keys:
+            self.keys(peer)
         return peer
+
+    def keys(self, peer: Peer) -> None:
+        c = peer.script.crypto
+        self.forwarder.set_keys(peer.handle, c.profile, c.rx_key, c.tx_key)
+
+    def new_path(self, peer: Peer, port: int) -> api.Path:
+        """Another path to the same peer; what is sent there goes down the same link."""
+        path = api.Path((peer.path.remote[0], port), peer.path.local)
+        self._by_path[path] = peer
+        return path
+
+    def forget(self, peer: Peer) -> None:
+        """A peer that has left takes no more time (its path is still known)."""
+        self.peers.remove(peer)
 
     # ---- time ----
 
@@ -211,6 +233,7 @@ class World:
             while (sent := self.forwarder.take_sent(worker)) is not None:
                 path, data = sent
                 peer = self._by_path[path]
+                peer.taken[path] += 1
                 peer.wire.watch(data)
                 peer.down.send(self.now, data)
 
