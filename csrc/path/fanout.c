@@ -74,7 +74,10 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     rf_segment *g = &s->segment[s->segments];
     g->greets = s->cut == 0;
     g->first_out = s->next_out;
-    g->first_stream = s->has_jump_seq ? s->jump_seq : slot->stream_seq;
+    /* jump_seq may be of a newer key frame than the index read with it (see rf_track_key). It must
+     * never lie above the packet: numbers would go back over those already given. */
+    g->first_stream =
+        s->has_jump_seq && s->jump_seq < slot->stream_seq ? s->jump_seq : slot->stream_seq;
     s->cut = g->first_stream;
     s->segments++;
     s->jump = 0;
