@@ -144,7 +144,8 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
         return 0;
     while (s->cursor < head) {
         const rf_slot *slot = rf_track_slot(t, s->cursor);
-        if (s->state == RF_VIEW_POSTER && slot->ts != s->poster_ts) {
+        int late = !s->jump && slot->stream_seq < s->cut; /* of an older frame: passed over */
+        if (s->state == RF_VIEW_POSTER && slot->ts != s->poster_ts && !late) {
             if (!settled(x))
                 return RF_ENOSPC;
             s->state = RF_VIEW_WAIT;
