@@ -253,8 +253,8 @@ int rf_fanout(rf_ctx *x, uint64_t deadline_ns) {
         rf_sub *sub = &x->subs[(x->sub_resume + i) % x->sub_count];
         if (pass(x, sub, deadline_ns)) {
             more = 1;
-            if (rf_clock_now(x) >= deadline_ns) {
-                x->sub_resume = (x->sub_resume + i) % x->sub_count;
+            if (x->blocked || rf_clock_now(x) >= deadline_ns) {
+                x->sub_resume = (x->sub_resume + i + 1) % x->sub_count; /* the next one's turn */
                 break;
             }
         }
