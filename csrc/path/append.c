@@ -142,6 +142,8 @@ static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
  * A.1: two in sequence make a restart). -1 and a->ext, or the drop. */
 static int number(rf_ctx *x, rf_source *s, arrival *a) {
     if (s->ssrc != a->rtp.ssrc) {
+        if (!a->format)
+            return RF_DROP_unknown_payload_type; /* takes nobody's place */
         if (s->ssrc && x->now_ns - s->last_media_ns < 200000000u)
             return RF_DROP_unknown_ssrc; /* the present source is alive */
         source_reset(s, a->rtp.ssrc, a->rtp.seq);
