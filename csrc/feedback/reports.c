@@ -22,9 +22,9 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
         s->last_sr_mid = (uint32_t)(sr->ntp >> 16);
         s->last_sr_ns = x->now_ns;
         s->sr_count++;
-        uint64_t theirs = rf_unix_ns(sr->ntp);
-        if (pub->arrival_clock || !s->started)
-            return;
+        uint64_t theirs = rf_ntp_ns(sr->ntp);
+        if (pub->arrival_clock || !s->started || !sr->ntp)
+            return; /* an NTP stamp of 0: the sender has no clock */
         int64_t offset = (int64_t)(x->now_ns - theirs);
         int64_t drift = offset - pub->ntp_offset_ns;
         if (!pub->has_offset || drift > (int64_t)SECOND || drift < -(int64_t)SECOND)

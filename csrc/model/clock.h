@@ -30,12 +30,10 @@ static inline uint64_t rf_ntp(uint64_t unix_ns) {
     return seconds << 32 | (unix_ns % 1000000000u << 32) / 1000000000u;
 }
 
-/* NTP 32.32 to Unix nanoseconds; 0 for stamps before 1970. */
-static inline uint64_t rf_unix_ns(uint64_t ntp) {
-    uint64_t seconds = ntp >> 32;
-    if (seconds < 2208988800u)
-        return 0;
-    return (seconds - 2208988800u) * 1000000000u + ((ntp & 0xffffffffu) * 1000000000u >> 32);
+/* NTP 32.32 in nanoseconds since its own origin, whatever that is: a sender without a wall clock
+ * may count from its start (RFC 3550 section 4). Below 2^62. */
+static inline uint64_t rf_ntp_ns(uint64_t ntp) {
+    return (ntp >> 32) * 1000000000u + ((ntp & 0xffffffffu) * 1000000000u >> 32);
 }
 
 #endif

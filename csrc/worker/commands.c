@@ -78,6 +78,13 @@ static void set_keys(rf_ctx *x, rf_peer *p, const rf_command *c) {
     try_start(x, p);
 }
 
+/* A clock line holds for one rate: with another one it would name any moment at all. */
+static void set_rate(rf_track *t, uint32_t rate) {
+    if (atomic_load_explicit(&t->clock_rate, memory_order_relaxed) != rate)
+        atomic_store_explicit(&t->clock_line, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->clock_rate, rate, memory_order_relaxed);
+}
+
 static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
     if (!p->pub)
         x->pubs[x->pub_count++] = p;
@@ -87,8 +94,7 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
     for (int k = 0; k < RF_KINDS; k++) {
         rf_track *t = &p->stream->track[k];
         if (pub->setup.track[k].present)
-            atomic_store_explicit(&t->clock_rate, pub->setup.track[k].clock_rate,
-                                  memory_order_relaxed);
+            set_rate(t, pub->setup.track[k].clock_rate);
         else
             atomic_store_explicit(&t->active, 0, memory_order_relaxed);
     }

@@ -115,8 +115,11 @@ static void clock_line(void) {
     uint64_t line = rf_clock_line(4000000000u, t, 90000);
     CHECK_EQ(rf_clock_ts(line, t, 90000), 4000000000u);
     CHECK_EQ(rf_clock_ts(line, t + 1000000000u, 90000), (uint32_t)(4000000000u + 90000u));
-    uint64_t unix_ns = 1700000000123456789u, back = rf_unix_ns(rf_ntp(unix_ns));
-    CHECK(back <= unix_ns && unix_ns - back < 2);
+    uint64_t unix_ns = 1700000000123456789u, since_1900 = unix_ns + 2208988800000000000u;
+    uint64_t back = rf_ntp_ns(rf_ntp(unix_ns));
+    CHECK(back <= since_1900 && since_1900 - back < 2);
+    CHECK_EQ(rf_ntp_ns(1ull << 32), 1000000000);
+    CHECK(rf_ntp_ns(UINT64_MAX) < 1ull << 62);
 }
 
 static void path_of(rf_path *p, unsigned i) {
