@@ -30,7 +30,7 @@ int rf_stun_username(const uint8_t *data, size_t len, const uint8_t **ufrag, siz
         if (type != USERNAME)
             continue;
         const uint8_t *colon = memchr(value, ':', size);
-        if (!colon)
+        if (!colon || colon == value)
             return RF_ETRUNC;
         *ufrag = value;
         *ufrag_len = (size_t)(colon - value);

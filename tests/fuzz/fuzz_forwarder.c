@@ -156,6 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 1)
         return 0;
     round_number++;
+    static const char password[] = "a password of some length";
+    static const char *const ufrags[PEERS] = {"ours", "our2", "our3"};
     static rf_forwarder *f;
     static uint64_t now = 1000000000;
     rf_handle stream, peer[PEERS];
@@ -171,6 +173,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         else
             publish(f, peer[i], (uint8_t)(data[0] % (RF_CODEC_AV1 + 1)));
         CHECK(rf_peer_path(f, peer[i], &path) == 0);
+        CHECK(rf_peer_ufrag(f, peer[i], (const uint8_t *)ufrags[i], 4, (const uint8_t *)password,
+                            sizeof password - 1, 0) == 0);
         CHECK(rf_peer_keys(f, peer[i], 7, f, f, NULL) == 0);
     }
     settle(f, now);

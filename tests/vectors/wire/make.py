@@ -229,6 +229,7 @@ def forwarder_vectors() -> dict[str, bytes]:
 
     asks = record(1, nack(0x11, *range(1, 40))) + record(2, nack(0x15, *range(100, 140)), 30)
     wish = record(1, rtcp_vectors()["pli"][:-4] + b"\0\0\0\x11", 255, 0x80)
+    checks = stun_vectors()
     other = b"".join(record(who, p) for who in (0, 1, 3) for p in rtcp_vectors().values())
     return {
         "start": start + sound,
@@ -236,6 +237,7 @@ def forwarder_vectors() -> dict[str, bytes]:
         "jump": start + later + jump,
         "asks": start + later + asks + wish + asks,
         "rtcp": start + other,
+        "checks": start + b"".join(record(who, p) for who in (0, 1, 5) for p in checks.values()),
         "mail": bytes([start[0]]) + start[1:].replace(b"\0\5\0", b"\4\5\0"),
     }
 
@@ -243,6 +245,7 @@ def forwarder_vectors() -> dict[str, bytes]:
 FOLDERS |= {
     "rtp": rtp_vectors(),
     "stun": stun_vectors(),
+    "stun_check": stun_vectors(),
     "rtcp": rtcp_vectors(),
     "hdrext": hdrext_vectors(),
     "keyframe": keyframe_vectors(),
