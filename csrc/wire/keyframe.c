@@ -91,6 +91,8 @@ static unsigned h265(const uint8_t *p, size_t len) {
     unsigned type = p[0] >> 1 & 0x3f;
     if (type < 48)
         return h265_type(type);
+    if (type == 49 && (p[2] & 0xc0) == 0xc0)
+        return RF_PAYLOAD_MALFORMED; /* both ends in one fragment: section 4.4.3 */
     if (type == 49)
         return p[2] & 0x80 ? h265_type(p[2] & 0x3f) : 0;
     if (type != 48)

@@ -112,7 +112,7 @@ def rtcp_vectors() -> dict[str, bytes]:
         "remb": rr + remb,
         "bye": rr + bye,
         "padding": padded,
-        "twcc": bytes.fromhex("8fcd0005000000010000000200010002000001002003ffff01020304"),
+        "twcc": bytes.fromhex("8fcd000500000001000000020001000200000100" + "20020408"),
         "xr": bytes.fromhex("80cf0002000000010400 0000".replace(" ", "")),
         "app": bytes.fromhex("80cc00020000000161626364"),
         "bad-empty": b"",
