@@ -1,7 +1,7 @@
 """The packets in tests/vectors/wire are what their maker writes, and every fuzz target takes them.
 
-Which of them a parser must refuse is held by the targets' own checks and by tests/c; the files here
-are the seeds and stay in step with tests/vectors/wire/make.py.
+tests/c/test_vectors.c judges each packet by its name (``bad-*`` is refused); here the files are held
+against the script that writes them.
 """
 
 from __future__ import annotations

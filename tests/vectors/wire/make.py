@@ -2,7 +2,7 @@
 
     python tests/vectors/wire/make.py
 
-They seed the fuzzers (tests/fuzz) and are parsed by tests/unit/test_wire_vectors.py, under the rule
+They seed the fuzzers (tests/fuzz) and are judged by tests/c/test_vectors.c, under the rule
 that a file named ``bad-*`` must be refused and every other one taken. Packets are built with
 aiortc, aioice or by hand, never with our own code. Add what the wire teaches: a packet that broke
 something goes in here with its name.
