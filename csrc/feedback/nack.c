@@ -8,7 +8,7 @@
 #include "feedback/feedback.h"
 #include "path/path.h"
 
-enum { TRIES = 3, MAX_ASKED = 256 };
+enum { TRIES = 3, MAX_ASKED = 256, FIRST_TRY = 4 };
 
 typedef struct request {
     rf_view_track_state *state;
@@ -31,15 +31,16 @@ static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
     return r;
 }
 
-/* A share of the stream's rate, never less than 30 kB/s, with room for what a start burst may lose
- * on a slow link. */
+/* A share of the stream's rate, never less than 30 kB/s, with room for a burst. Sending a packet
+ * for the first time again costs a quarter: most repairs need no more, and where a link reorders,
+ * viewers ask for much that is only late. Without that, needless answers starve the needed ones. */
 static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
     uint64_t age_ms = (x->now_ns - p->view->started_ns) / 1000000u + 1000;
     uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
     rate = rate * x->config->resend_percent / 100;
     if (rate < 30000)
         rate = 30000;
-    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 400000, bytes, x->now_ns);
+    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 100000, bytes, x->now_ns);
 }
 
 static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,
@@ -91,12 +92,13 @@ static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
         rf_drop_peer(x, p, RF_DROP_nack_unknown);
         return;
     }
+    size_t bytes = rf_track_slot(r->track, index)->payload_len + 40u;
     rf_resend *place = gate(x, p->view, r->kind, out);
     if (!place) {
         rf_drop_peer(x, p, RF_DROP_nack_gated);
         return;
     }
-    if (!afford(x, p, r->track, rf_track_slot(r->track, index)->payload_len + 40u)) {
+    if (!afford(x, p, r->track, place->tries ? bytes : bytes / FIRST_TRY)) {
         rf_drop_peer(x, p, RF_DROP_nack_budget);
         return;
     }

@@ -53,6 +53,7 @@ typedef struct rf_pub {
     uint64_t keyframe_asked_ns;
     uint64_t keyframe_due_ns; /* ask again then when none has come; 0: nothing asked */
     uint8_t fir_seq;
+    uint8_t params_seen; /* parameter sets came, or were asked for */
     int silent;
     uint8_t sps[256];
     uint16_t sps_len;

@@ -303,6 +303,18 @@ static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
     atomic_store_explicit(&t->active, 1, memory_order_relaxed);
 }
 
+/* A wish for a key frame has come true; unless a publication's first packet, with the parameter
+ * sets, was lost: then nobody can decode this one, and another is asked for (once). */
+static void key_came(rf_ctx *x, rf_peer *p, const arrival *a, unsigned flags) {
+    rf_pub *pub = p->pub;
+    int seen = pub->params_seen || flags & RF_PAYLOAD_PARAMS;
+    pub->params_seen = 1;
+    if (!seen && a->format->codec == RF_CODEC_H264)
+        rf_keyframe_want(x, p->stream);
+    else
+        atomic_store_explicit(&p->stream->keyframe_wanted, 0, memory_order_relaxed);
+}
+
 /* A numbered packet of a known format: hold, leave out, or append. */
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
@@ -334,8 +346,8 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
         open_map(x, s, t, a, setup->clock_rate);
     }
     to_log(x, p, s, a, data, flags, 0);
-    if (flags & RF_PAYLOAD_KEY) /* what was wished for has come */
-        atomic_store_explicit(&p->stream->keyframe_wanted, 0, memory_order_relaxed);
+    if (flags & RF_PAYLOAD_KEY)
+        key_came(x, p, a, flags);
 }
 
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {

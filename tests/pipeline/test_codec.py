@@ -1,5 +1,5 @@
-"""A publisher that comes back with another codec: the payload type changes on the same SSRC at a key
-frame; a viewer without a payload type for it waits, and goes on when its own codec is back."""
+"""A publisher that comes back with another codec: the payload type changes on the same SSRC at a
+key frame; a viewer without a payload type for it waits, and goes on when its own codec is back."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_key_frame_whose_first_packet_comes_late_is_whole_for_those_who_wait(
 
 
 def test_what_overtook_the_first_key_frame_is_asked_for() -> None:
-    """The middle of the key frame comes before its beginning: it is held, so it has to come again."""
+    """The middle of the key frame comes before its beginning: held, so it has to come again."""
     with World() as w:
         viewer, _ = w.viewer()
         pub, peer = w.publisher(Setup(has_audio=False))
@@ -174,6 +174,24 @@ def test_what_overtook_the_first_key_frame_is_asked_for() -> None:
             w.inject(peer, packets[i])
         w.run(0.1)
         assert_whole(viewer, pub, VIDEO, from_first=True)
+
+
+def test_a_publication_that_begins_without_parameter_sets_is_asked_for_another_key_frame() -> None:
+    """Its very first packet was lost, which nobody can see in the numbers."""
+    with World() as w:
+        viewer, _ = w.viewer()
+        pub, peer = w.publisher(Setup(has_audio=False, gop=10_000))
+        pub.muted = True
+        w.run(0.01)
+        for data in pub.frame_packets(w.now, key=True)[1:]:
+            w.inject(peer, data)
+        pub.resume()
+        pub.begin_within_gop()
+        w.run(0.5)
+        assert len(pub.plis) == 1
+        assert sum(s.key_start for s in pub.sent[VIDEO]) == 2
+        w.rest(pub)
+        assert viewer.payloads(VIDEO) == [s.payload for s in pub.sent[VIDEO]][1:]
 
 
 def test_only_the_first_packets_carry_mid_and_playout_delay() -> None:
