@@ -1,7 +1,7 @@
 """The packets in tests/vectors/wire are what their maker writes, and every fuzz target takes them.
 
-tests/c/test_vectors.c judges each packet by its name (``bad-*`` is refused); here the files are held
-against the script that writes them.
+tests/c/test_vectors.c judges each packet by its name; here the files are held against the script
+that writes them.
 """
 
 from __future__ import annotations
