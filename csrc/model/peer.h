@@ -27,17 +27,14 @@ typedef struct rf_peer {
     uint8_t role;
     uint8_t closing;
 
-    /* owner */
+    /* owner; what fan-out reads comes first */
+    rf_view *view; /* owned; set by view */
     rf_srtp_key key;
-    int has_keys;
-    rf_path path[RF_MAX_PATHS]; /* validated */
-    int paths;
     rf_path selected; /* where media goes */
-    int has_path;
+    int has_keys, has_path;
     rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
     int credentials;
-    rf_pub *pub;   /* owned; set by publish */
-    rf_view *view; /* owned; set by view */
+    rf_pub *pub; /* owned; set by publish */
     uint64_t opened_ns, last_heard_ns, idle_told_ns;
 
     /* figures; written by the owner, read by the control plane */

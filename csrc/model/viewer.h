@@ -54,7 +54,6 @@ typedef struct rf_view_track_state {
     uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
     rf_segment segment[RF_SEGMENTS];
     uint64_t rtx_seq;
-    uint32_t last_sr_ntp_mid; /* to recognise our SR in LSR */
     uint64_t sr_ns;
     /* figures */
     rf_counter told_cursor; /* the cursor, for figures */

@@ -1,6 +1,7 @@
 /* Stage 6: viewer outer, packet inner. Each viewer's new packets, audio before video, are laid one
  * behind the other into the slab; egress finds the runs. A pass over a stream's viewers may stop at
  * the deadline or at a full socket; cursors say where each viewer stands, `resume` who is next. */
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -221,6 +222,24 @@ static void pass_end(rf_ctx *x, rf_sub *sub) {
         sub->seen[k] = sub->head[k];
 }
 
+/* The viewers' states lie all over the heap: those of the next two are asked for while this one is
+ * served (the peer first, then what it points to). */
+static void ask_for_next(const rf_sub *sub, uint32_t at) {
+    uint32_t next = at + 1 < sub->count ? at + 1 : 0, later = next + 1 < sub->count ? next + 1 : 0;
+    const char *peer = (const char *)sub->viewers[later];
+    const char *view = (const char *)sub->viewers[next]->view;
+    const char *video = (const char *)&sub->viewers[next]->view->track[RF_VIDEO];
+    __builtin_prefetch(peer);
+    __builtin_prefetch(peer + 64);
+    __builtin_prefetch(view);
+    __builtin_prefetch(view + 64);
+    __builtin_prefetch(view + 128);
+    __builtin_prefetch(video);
+    __builtin_prefetch(video + 64);
+    __builtin_prefetch(video + offsetof(rf_view_track_state, told_cursor));
+    __builtin_prefetch(video - sizeof(rf_view_track_state)); /* audio */
+}
+
 /* 1: stopped before every viewer was served. */
 static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
     if (nothing_new(x, sub))
@@ -228,6 +247,7 @@ static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
     uint32_t at = sub->resume < sub->count ? sub->resume : 0;
     int more = 0, stopped = 0;
     for (uint32_t served = 0; served < sub->count && !stopped;) {
+        ask_for_next(sub, at);
         int rc = feed_viewer(x, sub, sub->viewers[at]);
         if (rc == RF_ENOSPC) { /* flush, and let the same viewer go on */
             rf_egress_flush(x);
