@@ -16,8 +16,10 @@ static rf_bucket *stranger(rf_ctx *x, const rf_path *path) {
     uint64_t a, b;
     memcpy(&a, path->remote_ip, 8);
     memcpy(&b, path->remote_ip + 8, 8);
-    uint64_t h = (a ^ b * 0x9e3779b97f4a7c15u ^ x->paths.seed) * 0xd6e8feb86659fd93u;
-    return &x->punt_source[(h >> 40) % RF_SOURCE_BUCKETS];
+    /* An IPv4 address stands in the top bits of b, which a product alone never carries down. */
+    uint64_t h = (a ^ b ^ b >> 32 ^ x->paths.seed) * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
+    return &x->punt_source[(h ^ h >> 32) % RF_SOURCE_BUCKETS];
 }
 
 void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,
