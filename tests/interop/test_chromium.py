@@ -18,7 +18,8 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     name = f"chromium-{video}-{audio}".lower()
     publisher = pages.publish(name, video=video, audio=audio)
     viewers = [pages.watch(name) for _ in range(2)]
-    shown = [plays(viewer, video=video, audio=audio) for viewer in viewers]
+    for viewer in viewers:
+        viewer.wait(lambda s: s["video"].get("framesDecoded", 0) >= 40, "40 frames")
 
     # A third one joins in the middle of the GOP; Chromium makes a key frame only when asked, and
     # the veteran sees that none was made for the newcomer.
@@ -26,7 +27,7 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     late = pages.watch(name)
     late_ms = late.first_frame_ms()
     after = viewers[0].samples()[-1]["video"]["keyFramesDecoded"]
-    plays(late, video=video, audio=audio)
+    shown = [plays(viewer, video=video, audio=audio) for viewer in (*viewers, late)]
 
     stream = server.streams()[name]
     codecs = {track["kind"]: track["codec"].upper() for track in stream["tracks"]}
