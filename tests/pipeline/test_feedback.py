@@ -162,7 +162,7 @@ def test_a_viewer_that_asks_for_everything_gets_a_bounded_amount(rtx: bool) -> N
 
 @pytest.mark.parametrize("rtx", [True, False])
 def test_needless_nacks_do_not_starve_the_needed_ones(rtx: bool) -> None:
-    """A link that reorders, and a viewer that asks at once: most of what it asks for is only late."""
+    """A link that reorders, and a viewer that asks at once: most of what it wants is only late."""
     link = Conditions(delay_ms=10, loss=0.05, reorder=0.25, reorder_ms=4)
     with World(seed=12) as w:
         viewer, peer = w.viewer(
