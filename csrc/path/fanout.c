@@ -28,6 +28,13 @@ static rf_sub *sub_open(rf_ctx *x, rf_stream *s) {
     return sub;
 }
 
+static void sub_close(rf_ctx *x, rf_sub *sub) {
+    atomic_fetch_and_explicit(&sub->stream->subscribers, ~(1ull << x->worker),
+                              memory_order_seq_cst);
+    free(sub->viewers);
+    *sub = x->subs[--x->sub_count];
+}
+
 int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
     rf_sub *sub = rf_sub_of(x, viewer->stream);
     if (!sub && !(sub = sub_open(x, viewer->stream)))
@@ -35,8 +42,11 @@ int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
     if (sub->count == sub->cap) {
         uint32_t cap = sub->cap ? sub->cap * 2 : 16;
         rf_peer **more = realloc(sub->viewers, cap * sizeof *more);
-        if (!more)
+        if (!more) {
+            if (!sub->count) /* opened for nothing: the stream may go away before anybody watches */
+                sub_close(x, sub);
             return RF_ENOMEM;
+        }
         sub->viewers = more;
         sub->cap = cap;
     }
@@ -55,12 +65,8 @@ void rf_sub_remove(rf_ctx *x, rf_peer *viewer) {
     sub->viewers[at] = sub->viewers[--sub->count];
     sub->viewers[at]->view->position = at;
     atomic_fetch_sub_explicit(&viewer->stream->viewers, 1, memory_order_relaxed);
-    if (sub->count)
-        return;
-    atomic_fetch_and_explicit(&sub->stream->subscribers, ~(1ull << x->worker),
-                              memory_order_seq_cst);
-    free(sub->viewers);
-    *sub = x->subs[--x->sub_count];
+    if (!sub->count)
+        sub_close(x, sub);
 }
 
 /* ---- one packet ---- */

@@ -11,6 +11,7 @@ static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, u
     s->state = RF_VIEW_WAIT;
     s->wait_index = index;
     s->jump = 1;
+    s->has_jump_seq = 0;
     rf_keyframe_want(x, stream);
 }
 

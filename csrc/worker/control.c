@@ -290,10 +290,12 @@ int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *t
         return RF_ESTALE;
     if (rf_srtp_key_init(&probe, profile, rx, tx) != RF_OK)
         return RF_EINVAL;
+    if (p->told_profile) /* its numbers go on: there is no second beginning */
+        return RF_ESTATE;
     if (!room(f, p->owner, 1))
         return RF_EFULL;
     int rc = RF_OK;
-    if (p->role == RF_VIEWER && !p->told_schedule)
+    if (p->role == RF_VIEWER)
         p->told_schedule = f->srtp.expand(&f->srtp, profile, session, &rc);
     if (rc != RF_OK)
         return rc;

@@ -34,6 +34,8 @@ int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
     int rc = rf_srtp_engine_open(&x->srtp, c->engine, &c->srtp);
     if (rc != RF_OK)
         return rc;
+    /* PEER_GONE and STREAM_GONE must never be lost: half the notices are theirs alone. */
+    uint64_t notices = 4ull * c->max_peers + 2ull * c->max_streams;
     uint64_t seed = (uint64_t)(uintptr_t)x ^ x->random ^ c->wall_offset_ns;
     x->peers = calloc(c->max_peers, sizeof *x->peers);
     x->own = calloc(c->max_peers, sizeof *x->own);
@@ -47,7 +49,7 @@ int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
         rf_queue_init(&x->commands, COMMAND_SLOTS, sizeof(rf_command)) ||
         rf_queue_init(&x->punts_known, c->punt_slots, sizeof(rf_punt)) ||
         rf_queue_init(&x->punts_unknown, c->punt_slots, sizeof(rf_punt)) ||
-        rf_queue_init(&x->notices, power_above(c->max_peers * 4ull), sizeof(rf_notice)))
+        rf_queue_init(&x->notices, power_above(notices), sizeof(rf_notice)))
         return RF_ENOMEM;
     return RF_OK;
 }

@@ -296,6 +296,43 @@ static void streams_take_turns(void) {
     world_close(&w);
 }
 
+/* ---- ends ---- */
+
+/* Every end is told, however long nobody listens. */
+static void no_end_is_lost(void) {
+    enum { STREAMS = 16 };
+    world w;
+    rf_config c;
+    rf_handle streams[STREAMS - 1], peer;
+    stub_config(&c, 2, 1);
+    c.max_peers = 1;
+    c.max_streams = STREAMS;
+    world_open(&w, &c);
+    for (int i = 0; i < STREAMS - 1; i++)
+        CHECK_EQ(rf_stream_open(w.f, &streams[i]), RF_OK);
+    CHECK_EQ(rf_peer_open(w.f, w.stream, RF_VIEWER, &peer), RF_OK);
+    CHECK_EQ(rf_stream_close(w.f, w.stream), RF_ESTATE);
+    CHECK_EQ(rf_peer_close(w.f, peer, 0), RF_OK);
+    CHECK_EQ(rf_stream_close(w.f, w.stream), RF_OK);
+    for (int i = 0; i < STREAMS - 1; i++)
+        CHECK_EQ(rf_stream_close(w.f, streams[i]), RF_OK);
+    world_turn(&w);
+    world_poll(&w);
+    CHECK_EQ(w.events[RF_EVENT_PEER_GONE], 1);
+    CHECK_EQ(w.events[RF_EVENT_STREAM_GONE], STREAMS);
+    CHECK_EQ(rf_stream_open(w.f, &w.stream), RF_OK);
+    world_close(&w);
+}
+
+static void keys_are_given_once(void) {
+    world w;
+    member v;
+    begin(&w, 1);
+    world_view(&w, &v, 0);
+    CHECK_EQ(rf_peer_keys(w.f, v.peer, 7, &world_key, &world_key, NULL), RF_ESTATE);
+    world_close(&w);
+}
+
 int main(void) {
     late_unknown_type_is_padding();
     unknown_type_takes_no_source_over();
@@ -304,5 +341,7 @@ int main(void) {
     uptime_is_a_clock();
     line_ends_with_its_rate();
     streams_take_turns();
+    no_end_is_lost();
+    keys_are_given_once();
     return done("rules");
 }
