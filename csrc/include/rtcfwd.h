@@ -103,7 +103,7 @@ int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path); /* valid
 int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path); /* media goes there */
 /* srtp_t contexts; owned by the caller, used by the peer's owner alone until PEER_GONE.
  * profile: DTLS-SRTP number (1 SHA1_80, 7 GCM128, 8 GCM256). `session` is copied where the engine
- * needs it; the caller wipes his own. */
+ * needs it; the caller wipes his own. Once only (else RF_ESTATE). */
 int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx,
                  const rf_session_key *session);
 
@@ -230,7 +230,7 @@ typedef struct rf_view_track_stats {
 } rf_view_track_stats;
 
 typedef struct rf_peer_stats {
-    uint64_t opened_ns, first_media_ns, last_heard_ns;
+    uint64_t first_media_ns, last_heard_ns;
     uint64_t rtt_ns;   /* 0: not known */
     uint64_t remb_bps; /* the viewer's estimate, 0: none */
     uint64_t received_packets, received_bytes;

@@ -35,7 +35,7 @@ typedef struct rf_peer {
     rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
     int credentials;
     rf_pub *pub; /* owned; set by publish */
-    uint64_t opened_ns, last_heard_ns, idle_told_ns;
+    uint64_t last_heard_ns, idle_told_ns;
 
     /* figures; written by the owner, read by the control plane */
     _Atomic uint32_t stat_flags; /* 1 keys, 2 path, 4 started */

@@ -23,9 +23,8 @@ typedef struct rf_source {
     int held;          /* waiting for a key frame to open the map with */
     uint64_t first_ext, highest_ext;
     uint64_t received;
-    uint32_t ts_delta;       /* stream ts = publisher's ts + delta */
-    uint64_t probation_ext;  /* RFC 3550 A.1: expected next after a big jump; 0: none */
-    uint32_t candidate_ssrc; /* a new SSRC under probation */
+    uint32_t ts_delta;      /* stream ts = publisher's ts + delta */
+    uint64_t probation_ext; /* RFC 3550 A.1: expected next after a big jump; 0: none */
     rf_seqmap map;
     rf_gap gap[RF_GAPS];
     int gaps;
@@ -51,7 +50,6 @@ typedef struct rf_pub {
     uint64_t first_media_ns, last_media_ns;
     uint64_t next_report_ns;
     uint64_t keyframe_asked_ns;
-    uint64_t keyframe_due_ns; /* ask again then when none has come; 0: nothing asked */
     uint8_t fir_seq;
     uint8_t params_seen; /* parameter sets came, or were asked for */
     int silent;

@@ -13,8 +13,7 @@ typedef struct rf_stream {
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
     _Atomic uint32_t keyframe_wanted;
-    _Atomic uint32_t refs;           /* workers that may still hold a pointer */
-    _Atomic uint64_t publication_ns; /* first media of the publication now on the air; 0: none */
+    _Atomic uint32_t refs; /* workers that may still hold a pointer */
 } rf_stream;
 
 #endif

@@ -65,7 +65,6 @@ typedef struct rf_track {
     _Atomic uint64_t key_interval_ns; /* between the newest two key frames; 0: not known */
     _Atomic uint64_t clock_line;      /* see model/clock.h */
     _Atomic uint32_t clock_rate;
-    _Atomic uint32_t in_use; /* a publication carries this kind */
 
     rf_pin pins[RF_MAX_WORKERS];
 

@@ -292,7 +292,6 @@ static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
         pub->first_media_ns = x->now_ns;
         rf_set(&p->first_media_ns, x->now_ns);
         pub->next_report_ns = x->now_ns; /* REMB with the first RTP */
-        atomic_store(&p->stream->publication_ns, x->now_ns);
     }
     if (!s->first_media_ns || pub->silent) {
         s->first_media_ns = s->first_media_ns ? s->first_media_ns : x->now_ns;

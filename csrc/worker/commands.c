@@ -32,7 +32,7 @@ static void try_start(rf_ctx *x, rf_peer *p) {
 static void add_peer(rf_ctx *x, rf_peer *p) {
     x->peers[(uint32_t)p->handle - 1] = p;
     x->own[x->own_count++] = p;
-    p->opened_ns = p->last_heard_ns = x->now_ns;
+    p->last_heard_ns = x->now_ns;
 }
 
 static void add_path(rf_ctx *x, const rf_command *c) {

@@ -219,7 +219,6 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t ssrc
 
     ctypedef struct rf_peer_stats:
-        uint64_t opened_ns
         uint64_t first_media_ns
         uint64_t last_heard_ns
         uint64_t rtt_ns
