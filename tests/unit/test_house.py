@@ -1,8 +1,9 @@
 """The rules of the house that a reader of one file cannot see: which folder may include which, and
-how long a file or a function may grow."""
+how long a file or a function may grow, how many verbs there are to learn."""
 
 from __future__ import annotations
 
+import ast
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -83,13 +84,32 @@ def test_length_of_files(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 600
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in C_FILES if p.suffix == ".c"], ids=lambda p: f"{p.parent.name}/{p.name}"
-)
+C_SOURCES = [p for p in OWN if p.suffix == ".c"]
+PYTHON = [p for p in OWN if p.suffix == ".py"]
+LONGEST = 80
+
+
+@pytest.mark.parametrize("path", C_SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_length_of_functions(path: Path) -> None:
     """A function's body ends at the first brace in column 0 behind its head (clang-format)."""
     lines = path.read_text().splitlines()
     marks = [i for i, line in enumerate(lines) if line == "}" or re.match(r"^\S.*\{$", line)]
     for start, end in pairwise(marks):
         if lines[end] == "}":
-            assert end - start + 1 <= 80, f"{path.name}:{start + 1}"
+            assert end - start + 1 <= LONGEST, f"{path.name}:{start + 1}"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_length_of_python_functions(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST, f"{path.name}:{node.lineno} {node.name}"
+
+
+def test_verbs_of_the_makefile() -> None:
+    """At most fifteen to learn, and `make help` says what each is for."""
+    text = (ROOT / "Makefile").read_text()
+    verbs = re.findall(r"^([a-z]+):.*?(## .+)?$", text, re.MULTILINE)
+    assert len(verbs) <= 15
+    assert all(told for _, told in verbs), verbs
