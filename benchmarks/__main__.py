@@ -59,6 +59,18 @@ def _parser() -> argparse.ArgumentParser:
             help="passed on to `rtcfwd serve`, e.g. --server-option=--egress=sendmmsg",
         )
         sub.add_argument(
+            "--egress",
+            choices=("sendto", "sendmmsg", "gso"),
+            default="gso",
+            help="how the server sends",
+        )
+        sub.add_argument(
+            "--nice",
+            type=int,
+            default=0,
+            help="of server and load, below 0 to stand out on a machine that does other things",
+        )
+        sub.add_argument(
             "--perf", metavar="FILE", help="`perf record` of the server during the window"
         )
         return sub
@@ -89,7 +101,13 @@ def _settings(arguments: argparse.Namespace) -> Any:
         samples=arguments.samples,
         at_once=arguments.at_once,
         segmentation=arguments.segmentation,
-        server_options=[f"--engine={arguments.engine}", *arguments.server_option],
+        server_options=[
+            f"--engine={arguments.engine}",
+            f"--egress={arguments.egress}",
+            *arguments.server_option,
+        ],
+        egress=arguments.egress,
+        nice=arguments.nice,
         perf=arguments.perf,
     )
 

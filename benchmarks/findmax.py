@@ -29,6 +29,7 @@ def judge(figures: dict[str, Any]) -> bool:
 def run(settings: Settings, say: Say, grow: float, limit: int) -> dict[str, Any]:
     result = results.stamp("findmax")
     result.update({"bitrate": settings.bitrate, "seconds": settings.seconds, "viewers": 0})
+    result["nice"] = settings.nice
     rows: list[dict[str, Any]] = []
     bench = Bench(settings, say)
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -114,10 +115,11 @@ class Keys:
         if profile is None:
             return
         if engine == "ipsec-mb":
-            self._schedules = [library.rb_schedule(os.urandom(16)) for _ in range(destinations)]
+            # scattered over memory and in no order, as those of a server are
+            self._schedules = [library.rb_schedule(os.urandom(16)) for _ in range(4 * destinations)]
             if not all(self._schedules):
                 raise NoEngine("floor.c was built without ipsec-mb, or this CPU cannot run it")
-            pointers = self._schedules
+            pointers = random.Random(1).sample(self._schedules, destinations)
         else:
             number, key_length = PROFILES[profile]
             outbound = Policy.SSRC_ANY_OUTBOUND

@@ -45,6 +45,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         {
             "viewers": joined["joined"],
             "at_once": settings.at_once,
+            "nice": settings.nice,
             "failures": len(joined["failures"]),
             "first_failure": joined["failures"][:1],
             "joins_per_second": round(joined["joined"] / joined["seconds"], 1),

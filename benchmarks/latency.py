@@ -18,7 +18,7 @@ from .fanout import Bench, Say, Settings
 def run(counts: list[int], settings: Settings, say: Say) -> dict[str, Any]:
     """``settings.samples`` viewers of each count are sampled; one server for each count."""
     result = results.stamp("latency")
-    result.update({"bitrate": settings.bitrate, "seconds": settings.seconds})
+    result.update({"bitrate": settings.bitrate, "seconds": settings.seconds, "nice": settings.nice})
     rows = []
     for viewers in counts:
         bench = Bench(dataclasses.replace(settings, viewers=viewers), say)

@@ -68,7 +68,12 @@ class Server:
     """``python -m rtcfwd serve`` in the namespace ``namespace``, on core ``cpu``."""
 
     def __init__(
-        self, address: str, namespace: int | None, cpu: int | None, extra: list[str] | None = None
+        self,
+        address: str,
+        namespace: int | None,
+        cpu: int | None,
+        extra: list[str] | None = None,
+        nice: int = 0,
     ) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
         command = [
@@ -84,6 +89,7 @@ class Server:
                 enter_namespace(namespace)
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
+            os.nice(nice)
 
         root = Path(__file__).resolve().parent.parent
         self._process = subprocess.Popen(

@@ -54,7 +54,8 @@ class Viewers(Worker):
         self.peers: list[Peer] = []
         self.sampled: list[Peer] = []
         self._kept: list[list[tuple[int, bytes]]] = []
-        self._overflow: list[int] = []
+        self._overflow: list[int] = []  # drops that each sampled socket has told of
+        self._overflow_before: list[int] = []
         self._recording = False
         self._stop = threading.Event()
         self._next_check = 0
@@ -197,6 +198,7 @@ class Viewers(Worker):
     def begin(self) -> int:
         """Forget what the sampled viewers got so far, but keep their SRTP sessions in step.
         Returns the consent checks sent so far."""
+        self._overflow_before = list(self._overflow)
         for peer, kept in zip(self.sampled, self._kept, strict=True):
             waiting = list(kept)
             del kept[: len(waiting)]
@@ -223,7 +225,7 @@ class Viewers(Worker):
         for number, (peer, kept) in enumerate(zip(self.sampled, self._kept, strict=True)):
             judged = _judge(peer, kept, media, sent_at, first, delays)
             totals.update(judged)
-            totals["socket_drops"] += self._overflow[number]
+            totals["socket_drops"] += self._overflow[number] - self._overflow_before[number]
         return {
             "samples": len(self.sampled),
             "counts": dict(totals),
