@@ -15,14 +15,17 @@ static inline void rf_bucket_refill(rf_bucket *b, uint64_t rate, uint64_t burst,
         b->at_ns = now_ns;
         return;
     }
-    uint64_t dt = now_ns - b->at_ns;
-    if (dt > 10000000000u)
-        dt = 10000000000u;
-    uint64_t gained = dt / 1000 * rate / 1000000;
+    uint64_t us = (now_ns - b->at_ns) / 1000;
+    if (us > 10000000) {
+        us = 10000000;
+        b->at_ns = now_ns - 10000000000u;
+    }
+    uint64_t gained = us * rate / 1000000;
     if (gained == 0)
         return;
     b->tokens = b->tokens + gained > burst ? burst : b->tokens + gained;
-    b->at_ns = now_ns;
+    b->at_ns +=
+        (gained * 1000000 + rate - 1) / rate * 1000; /* what is left of the time counts on */
 }
 
 /* 1 when `n` tokens were there and are now taken. */

@@ -122,6 +122,27 @@ static void clock_line(void) {
     CHECK(rf_ntp_ns(UINT64_MAX) < 1ull << 62);
 }
 
+/* However often it is looked at, a bucket gives its rate: nothing over, and no fraction lost. */
+static void bucket_keeps_its_rate(void) {
+    static const uint64_t steps[] = {1000, 100000, 1234567, 9900000, 333333333};
+    static const uint64_t rates[] = {200, 30000, 3750000};
+    for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++)
+        for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
+            rf_bucket b = {0};
+            uint64_t now = 5000000000u, end = now + 2000000000u, taken = 0, burst = rates[r];
+            CHECK(rf_bucket_take(&b, rates[r], burst, burst, now));
+            while ((now += steps[s]) <= end)
+                for (uint64_t n = burst; n; n /= 2)
+                    while (rf_bucket_take(&b, rates[r], burst, n, now))
+                        taken += n;
+            CHECK(taken <= rates[r] * 2);
+            CHECK(taken >= rates[r] * 2 * 97 / 100 - steps[s] * rates[r] / 1000000000u - 1 ||
+                  steps[s] < 100000);
+        }
+    rf_bucket old = {0, 1};
+    CHECK(rf_bucket_take(&old, 10, 100, 100, UINT64_MAX / 2));
+}
+
 static void path_of(rf_path *p, unsigned i) {
     memset(p, 0, sizeof *p);
     p->remote_port = (uint16_t)(i * 7);
@@ -198,6 +219,7 @@ int main(void) {
     number_map();
     unwrap();
     clock_line();
+    bucket_keeps_its_rate();
     tables();
     queue();
     return done("model");
