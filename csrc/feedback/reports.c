@@ -87,9 +87,11 @@ static void block_of(const rf_ctx *x, rf_source *s, rf_track *t, rf_report_block
                                                       : lost);
     b->highest_seq = (uint32_t)(s->highest_ext - (1u << 16));
     b->jitter = (uint32_t)s->jitter;
-    b->lsr = s->last_sr_mid;
-    if (s->last_sr_ns)
-        b->dlsr = (uint32_t)(((x->now_ns - s->last_sr_ns) << 16) / SECOND);
+    uint64_t since = x->now_ns - s->last_sr_ns;
+    if (s->last_sr_ns && since < 65536 * SECOND) { /* what 32 bits hold of 1/65536 s */
+        b->lsr = s->last_sr_mid;
+        b->dlsr = (uint32_t)((since << 16) / SECOND);
+    }
     rf_set(&t->lost, lost > 0 ? (uint64_t)lost : 0);
     atomic_store_explicit(&t->jitter, b->jitter, memory_order_relaxed);
 }
