@@ -14,6 +14,7 @@
 typedef struct start {
     rf_forwarder *f;
     rf_worker *w;
+    int epoll;
 } start;
 
 /* Is there anything that arrived between the turn and the arming? */
@@ -66,15 +67,14 @@ static void *run(void *arg) {
     rf_ctx *x = &s.w->ctx;
     struct epoll_event in = {.events = EPOLLIN, .data.u32 = 1};
     struct epoll_event bell = {.events = EPOLLIN, .data.u32 = 2};
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    epoll_ctl(epoll, EPOLL_CTL_ADD, x->net->fd, &in);
-    epoll_ctl(epoll, EPOLL_CTL_ADD, x->shared->mailbox[x->worker].waker.fd, &bell);
+    epoll_ctl(s.epoll, EPOLL_CTL_ADD, x->net->fd, &in);
+    epoll_ctl(s.epoll, EPOLL_CTL_ADD, x->shared->mailbox[x->worker].waker.fd, &bell);
     while (!atomic_load_explicit(&s.f->stopping, memory_order_acquire)) {
         rf_clock_now(x);
         int busy = rf_ctx_turn(x);
-        nap(x, epoll, busy);
+        nap(x, s.epoll, busy);
     }
-    close(epoll);
+    close(s.epoll);
     return NULL;
 }
 
@@ -85,11 +85,17 @@ int rf_worker_start(rf_forwarder *f, rf_worker *w) {
         return RF_ENOMEM;
     s->f = f;
     s->w = w;
+    s->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (s->epoll < 0) { /* here, where it can still be told */
+        free(s);
+        return RF_ESYS;
+    }
     sigfillset(&all); /* signals are Python's business */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&w->thread, NULL, run, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc) {
+        close(s->epoll);
         free(s);
         return RF_ESYS;
     }
