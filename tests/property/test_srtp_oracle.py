@@ -141,7 +141,7 @@ def assert_oracle_agrees(profile: api.SrtpProfile, crypto: Crypto, wire: list[by
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_roll_over_counter_steps_on_both_sides(engine: str) -> None:
-    """70,000 packets, so that the publisher's and every viewer's numbers wrap; a resend from before
+    """66,000 packets, so that the publisher's and every viewer's numbers wrap; a resend from before
     the wrap, asked for after it, has its old counter and its old bytes."""
     with World(engine=engine, audio_slots=1024) as w:
         pub, peer = w.publisher(Setup(has_video=False), profile=PROFILES[1])
@@ -158,7 +158,7 @@ def test_the_roll_over_counter_steps_on_both_sides(engine: str) -> None:
         wraps = dict.fromkeys(inward, 0)
         asked: set[api.Path] = set()
         repeated = 0
-        for batch in range(350):
+        for batch in range(330):
             w.now += 4 * MS
             for i in range(200):
                 n = batch * 200 + i
@@ -182,8 +182,9 @@ def test_the_roll_over_counter_steps_on_both_sides(engine: str) -> None:
                 wraps[path] += seq < before
                 assert seq == (before + 1) & 0xFFFF
                 last[path] = seq, count + 1
-                plain = parse_rtp(inward[path].unprotect(data))
-                assert plain.payload == b"%8d" % (count + 1)
+                if count % 16 == 0 or seq > 65400 or seq < 100:
+                    plain = parse_rtp(inward[path].unprotect(data))
+                    assert plain.payload == b"%8d" % (count + 1)
             for (viewer, leg), _ in legs:
                 seq = last[leg.path][0]
                 if wraps[leg.path] and seq > 20 and leg.path not in asked:
@@ -191,6 +192,6 @@ def test_the_roll_over_counter_steps_on_both_sides(engine: str) -> None:
                     assert 65530 in recent[leg.path]
                     viewer.nack(AUDIO, [65530, 65535, 65536, 65540])
                     f.inject(0, leg.path, viewer.out.pop(), w.now)
-        assert all(count == 69_999 for _, count in last.values())
+        assert all(count == 65_999 for _, count in last.values())
         assert all(n >= 1 for n in wraps.values())
         assert repeated == 4 * len(legs)
