@@ -27,10 +27,12 @@ class Direction:
         self._loss, self._delay, self._reorder, self._rate = loss, delay, reorder, rate
         self._random = random.Random(seed)
         self._free_at = 0.0
+        self.lose: Callable[[bytes], bool] = lambda _: False  # these, besides
         self.lost = self.passed = 0
 
     def arrival(self, data: bytes, now: float) -> float | None:
-        if 128 <= data[0] <= 191 and self._random.random() < self._loss:
+        media = 128 <= data[0] <= 191
+        if media and (self._random.random() < self._loss or self.lose(data)):
             self.lost += 1
             return None
         start = max(now, self._free_at)

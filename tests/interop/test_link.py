@@ -71,7 +71,31 @@ def test_loss_is_repaired(server: Server, pages: Pages, link: Callable[..., Link
     assert figures["publisher_repaired"] > 0
     assert figures["retransmitted_to_viewer"] >= figures["lost_at_first"] * 0.9
     assert figures["frames_per_second"] > 20
-    assert figures["longest_freeze_s"] <= 1.0
+    assert figures["longest_freeze_s"] <= 2.0  # a repair may be lost as well, and again
+
+
+def test_first_packet_lost(server: Server, pages: Pages, link: Callable[..., Link], record) -> None:
+    """The publication's first packet, with SPS and PPS in it, never comes: what follows is of no
+    use, so the server asks for another key frame by itself, before any viewer does."""
+    path = link()
+    lost: list[int] = []
+
+    def first_video(data: bytes) -> bool:
+        if lost or 192 <= data[1] <= 223 or data[1] & 0x7F < 96:  # RTCP; static types: audio
+            return False
+        lost.append(data[1] & 0x7F)
+        return True
+
+    path.up.lose = first_video
+    pages.through(path.port)
+    pages.publish("headless", video="H264", audio="PCMA")
+    viewer = pages.watch("headless")
+    first_frame_ms = viewer.first_frame_ms()
+    track = next(t for t in server.streams()["headless"]["tracks"] if t["kind"] == "video")
+    record(first_frame_ms=round(first_frame_ms, 1), requests=track["keyframe_requests_sent"])
+    assert lost
+    assert track["keyframe_requests_sent"] >= 1
+    assert viewer.samples()[-1]["video"]["pliCount"] == 0
 
 
 def lag(veteran: Tab, late: Tab) -> float:
