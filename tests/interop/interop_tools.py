@@ -267,8 +267,8 @@ def plays(tab: Tab, *, video: str, audio: str, tone: bool = True) -> dict[str, A
     assert decoded == sorted(decoded)
     freeze = longest_freeze(samples)
     assert freeze <= 1.0
-    # By the sender reports: what is heard against what is seen. The rest is the jitter buffers', which
-    # a busy machine stretches: a figure for the record; tests/pipeline holds the reports to 1 ms.
+    # By the sender reports: what is heard against what is seen. The rest is the jitter buffers',
+    # which a busy machine stretches: for the record; tests/pipeline holds the reports to 1 ms.
     played = [sample[kind].get("estimatedPlayoutTimestamp") for kind in ("video", "audio")]
     audio_late = played[0] - played[1] if all(played) else None
     return {
