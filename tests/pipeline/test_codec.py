@@ -3,6 +3,8 @@ key frame; a viewer without a payload type for it waits, and goes on when its ow
 
 from __future__ import annotations
 
+import pytest
+
 from rtcfwd.forwarder import api
 from tests.pipeline.netem import MS
 from tests.pipeline.publisher import VIDEO, Publisher, Setup
@@ -62,6 +64,31 @@ def test_the_payload_type_changes_for_those_who_have_one() -> None:
         assert w.drops()["viewer_no_format"] == len(second)
         stats = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
         assert stats["skipped"] == len(second)
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+def test_a_full_socket_at_a_change_of_codec_loses_nothing(rtx: bool) -> None:
+    """The last packets of the old codec come back to their cursor; the next one is passed over."""
+    with World() as w:
+        legs = [w.viewer(ViewerSetup(rtx=rtx, nack=False)) for _ in range(30)]
+        one, peer = w.publisher(Setup(packets_a_frame=276, packet_size=60, has_audio=False))
+        w.run(0.02)
+        w.rest(one, 0.05)
+        take, w.take = w.take, lambda: None  # type: ignore[method-assign]
+        for data in one.frame_packets(w.now, key=False):  # 30 times 276 are 88 more than fit
+            w.inject(peer, data)
+        w.turn()
+        assert w.drops()["send_again"] > 0
+        w.leave(peer)
+        vp8(w)
+        for _ in range(20):  # a few at a time: many viewers stand at the change
+            take(13)
+            w.turn()
+        w.take = take  # type: ignore[method-assign]
+        w.run(0.2)
+        for viewer, _ in legs:
+            assert viewer.holes(VIDEO) == 0
+            assert viewer.payloads(VIDEO) == [s.payload for s in one.sent[VIDEO]]
 
 
 def test_a_format_may_be_added_later_and_resends_use_the_type_of_their_time() -> None:

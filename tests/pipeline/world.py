@@ -228,9 +228,12 @@ class World:
         while events := self.forwarder.poll(64):
             self.events += events
 
-    def take(self) -> None:
+    def take(self, most: int = 1 << 30) -> None:
+        """What the workers have sent enters the links; ``most`` datagrams of each worker."""
         for worker in range(self.workers):
-            while (sent := self.forwarder.take_sent(worker)) is not None:
+            for _ in range(most):
+                if (sent := self.forwarder.take_sent(worker)) is None:
+                    break
                 path, data = sent
                 peer = self._by_path[path]
                 peer.taken[path] += 1
