@@ -48,7 +48,7 @@ struct rf_net {
     enum rf_sent (*send)(rf_net *n, const rf_message *messages, int count, int *done);
     void (*free)(rf_net *n);
     int fd; /* -1 in memory */
-    int gso;
+    _Atomic int gso; /* the owner may turn it off; the control plane reads it */
     uint32_t receive_buffer;
     rf_net_counters counters;
 };
