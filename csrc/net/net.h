@@ -47,7 +47,7 @@ struct rf_net {
      * RF_SENT_AGAIN: the socket is full, go on with message *done later. */
     enum rf_sent (*send)(rf_net *n, const rf_message *messages, int count, int *done);
     void (*free)(rf_net *n);
-    int fd; /* -1 in memory */
+    int fd;          /* -1 in memory */
     _Atomic int gso; /* the owner may turn it off; the control plane reads it */
     uint32_t receive_buffer;
     rf_net_counters counters;
