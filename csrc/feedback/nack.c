@@ -1,14 +1,14 @@
 /* A viewer asks again (RFC 4585 section 6.2.1): the packet is looked up in the log and sent anew,
  * as RTX (RFC 4588) where the viewer negotiated it, else byte for byte on its own SSRC.
  *
- * Bounded per packet (three tries, an RTT apart), per viewer (a share of its rate) and per compound
+ * Bounded per packet (six tries, an RTT apart), per viewer (a share of its rate) and per compound
  * (the slab), so a viewer that asks for everything delays nobody. */
 #include "base/error.h"
 #include "base/seq.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 
-enum { TRIES = 3, MAX_ASKED = 256, FIRST_TRY = 4 };
+enum { TRIES = 6, MAX_ASKED = 256, FIRST_TRY = 4 };
 
 typedef struct request {
     rf_view_track_state *state;
@@ -31,16 +31,17 @@ static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
     return r;
 }
 
-/* A share of the stream's rate, never less than 30 kB/s, with room for a burst. Sending a packet
- * for the first time again costs a quarter: most repairs need no more, and where a link reorders,
- * viewers ask for much that is only late. Without that, needless answers starve the needed ones. */
+/* A share of the stream's rate, never less than 30 kB/s, with room for what a start burst loses on
+ * a link that is slower than it. Sending a packet for the first time again costs a quarter: most
+ * repairs need no more, and where a link reorders, viewers ask for much that is only late. Without
+ * that, needless answers starve the needed ones. */
 static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
     uint64_t age_ms = (x->now_ns - p->view->started_ns) / 1000000u + 1000;
     uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
     rate = rate * x->config->resend_percent / 100;
     if (rate < 30000)
         rate = 30000;
-    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 100000, bytes, x->now_ns);
+    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 400000, bytes, x->now_ns);
 }
 
 static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,

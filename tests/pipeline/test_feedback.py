@@ -153,8 +153,7 @@ def test_a_viewer_that_asks_for_everything_gets_a_bounded_amount(rtx: bool) -> N
         again = sum(t["resent_bytes"] for t in stats.values())
         assert stats["video"]["nacks"] > 40_000
         # 10 % of the rate or 30 kB/s, and the room for a burst; first tries at a quarter.
-        assert again < 4 * (max(0.1 * sent, 5 * 30_000) + 170_000)
-        assert again < 1.3 * sent
+        assert again < 4 * (max(0.1 * sent, 5 * 30_000) + 470_000)
         assert w.drops()["nack_budget"] > 0
         assert_whole(greedy, pub, VIDEO)
         assert_whole(modest, pub, VIDEO)
@@ -177,7 +176,7 @@ def test_needless_nacks_do_not_starve_the_needed_ones(rtx: bool) -> None:
         assert_whole(viewer, pub, VIDEO)
 
 
-def test_one_packet_is_sent_again_three_times_at_most() -> None:
+def test_one_packet_is_sent_again_six_times_at_most() -> None:
     with World() as w:
         viewer, peer = w.viewer()
         w.publisher()
@@ -186,7 +185,7 @@ def test_one_packet_is_sent_again_three_times_at_most() -> None:
         for _ in range(50):
             viewer.nack(VIDEO, [number])
             w.run(0.1)
-        assert w.forwarder.peer_stats(peer.handle)["tracks"]["video"]["resent"] == 3
+        assert w.forwarder.peer_stats(peer.handle)["tracks"]["video"]["resent"] == 6
 
 
 def test_a_nack_for_what_was_never_sent_gets_nothing() -> None:
