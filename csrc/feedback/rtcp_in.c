@@ -4,6 +4,8 @@
 #include "feedback/feedback.h"
 #include "model/clock.h"
 
+static const uint64_t START_NS = 1000000000u, ARRIVAL_NS = 300000000u;
+
 /* Which of the viewer's tracks sends under this SSRC; -1: none. */
 static int track_of(const rf_view *v, uint32_t ssrc) {
     for (int k = 0; k < RF_KINDS; k++)
@@ -43,15 +45,24 @@ static void reports(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
     }
 }
 
+/* A decoder that is fed from the log asks before it has read what is on its way; not believed until
+ * the burst has had time to arrive, for a second at most. What comes later is meant: the start was
+ * damaged. */
+static int is_starting(const rf_ctx *x, const rf_peer *p) {
+    const rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    uint64_t started = p->view->started_ns;
+    if (!started || x->now_ns - started >= START_NS)
+        return 0;
+    return s->state != RF_VIEW_LIVE || x->now_ns - s->live_ns < ARRIVAL_NS;
+}
+
 static void key_frame_wish(rf_ctx *x, rf_peer *p, uint32_t ssrc) {
     int k = track_of(p->view, ssrc);
     if (k != RF_VIDEO)
         return;
     rf_count(&p->view->track[k].plis, 1);
-    /* A decoder that has just been fed from the log asks before it has read what is on its way. */
-    if (p->view->started_ns && x->now_ns - p->view->started_ns < 1000000000u)
-        return;
-    rf_keyframe_want(x, p->stream);
+    if (!is_starting(x, p))
+        rf_keyframe_want(x, p->stream);
 }
 
 static void viewer_feedback(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {

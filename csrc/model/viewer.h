@@ -54,6 +54,7 @@ typedef struct rf_view_track_state {
     uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
     rf_segment segment[RF_SEGMENTS];
     uint64_t rtx_seq;
+    uint64_t live_ns; /* when the newest start burst was over */
     uint64_t sr_ns;
     /* figures */
     rf_counter told_cursor; /* the cursor, for figures */

@@ -172,8 +172,10 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
         s->cursor++;
         *quota -= rc;
     }
-    if (s->state == RF_VIEW_BURST)
+    if (s->state == RF_VIEW_BURST) {
         s->state = RF_VIEW_LIVE;
+        s->live_ns = x->now_ns;
+    }
     return 0;
 }
 
