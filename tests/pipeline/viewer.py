@@ -158,7 +158,7 @@ class Viewer:
 
     def nack(self, kind: api.Kind, seqs: list[int]) -> None:
         for at in range(0, len(seqs), 100):
-            some = sorted(s & 0xFFFF for s in seqs[at : at + 100])
+            some = sorted({s & 0xFFFF for s in seqs[at : at + 100]})
             self.say(RtcpRtpfbPacket(RTCP_RTPFB_NACK, 1, self.ssrc[kind], some))
 
     def pli(self) -> None:
