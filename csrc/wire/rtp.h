@@ -26,9 +26,4 @@ typedef struct rf_rtp {
  * padding that reaches past the end, or a padding count of 0. */
 int rf_rtp_parse(const uint8_t *data, size_t len, rf_rtp *out);
 
-/* SSRC, PT, seq without validation of the rest; needs 12 bytes (encrypted packets too). */
-static inline uint32_t rf_rtp_peek_ssrc(const uint8_t *d) {
-    return (uint32_t)d[8] << 24 | (uint32_t)d[9] << 16 | (uint32_t)d[10] << 8 | d[11];
-}
-
 #endif
