@@ -1,4 +1,5 @@
 /* A parsed RTP packet's parts lie one behind the other and add up to the packet. */
+#include "base/cursor.h"
 #include "base/error.h"
 #include "fuzz.h"
 #include "wire/rtp.h"
@@ -13,6 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     CHECK(head + r.payload_len + r.padding == size);
     CHECK(r.payload == data + head);
     CHECK(r.ext_len % 4 == 0 && (!r.ext || fuzz_inside(r.ext, r.ext_len, data, size)));
-    CHECK(r.ssrc == rf_rtp_peek_ssrc(data));
+    CHECK(r.ssrc == rf_peek32(data + 8));
     return 0;
 }
