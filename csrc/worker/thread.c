@@ -1,10 +1,14 @@
-/* The thread around a worker's turn: epoll on the socket and the doorbell. No GIL, no lock.
- * Sleeping: arm the doorbell, look once more at everything that others write to, sleep. */
+/* The thread around a worker's turn: poll on the socket and the doorbell. No GIL, no lock.
+ * Sleeping: arm the doorbell, look once more at everything that others write to, sleep.
+ *
+ * Not epoll: a socket in an epoll set always has somebody waiting, whom the kernel wakes at every
+ * packet that has left (sock_wfree). With poll nobody waits while the thread is sending: 60 ns a
+ * packet less. */
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -14,7 +18,6 @@
 typedef struct start {
     rf_forwarder *f;
     rf_worker *w;
-    int epoll;
 } start;
 
 /* Is there anything that arrived between the turn and the arming? */
@@ -30,14 +33,12 @@ static int work_waits(rf_ctx *x) {
     return 0;
 }
 
-static void watch_socket(int epoll, const rf_ctx *x, int writable) {
-    struct epoll_event e = {.events = EPOLLIN | (writable ? EPOLLOUT : 0u), .data.u32 = 1};
-    epoll_ctl(epoll, EPOLL_CTL_MOD, x->net->fd, &e);
-}
-
-static void nap(rf_ctx *x, int epoll, int busy) {
-    struct epoll_event events[2];
+static void nap(rf_ctx *x, int busy) {
     rf_waker *bell = &x->shared->mailbox[x->worker].waker;
+    struct pollfd fds[] = {
+        {.fd = x->net->fd, .events = (short)(POLLIN | (x->blocked ? POLLOUT : 0))},
+        {.fd = bell->fd, .events = POLLIN},
+    };
     int timeout = 0;
     if (!busy && !x->blocked) {
         rf_waker_arm(bell);
@@ -48,33 +49,22 @@ static void nap(rf_ctx *x, int epoll, int busy) {
     } else if (x->blocked) {
         timeout = 5;
     }
-    int writable = x->blocked;
-    if (writable)
-        watch_socket(epoll, x, 1);
-    int n = epoll_wait(epoll, events, 2, timeout);
+    int n = poll(fds, sizeof fds / sizeof *fds, timeout);
     rf_waker_disarm(bell);
     if (n > 0 && timeout)
         rf_count(&x->wakeups, 1);
-    if (writable) {
-        x->blocked = 0;
-        watch_socket(epoll, x, 0);
-    }
+    x->blocked = 0;
 }
 
 static void *run(void *arg) {
     start s = *(start *)arg;
     free(arg);
     rf_ctx *x = &s.w->ctx;
-    struct epoll_event in = {.events = EPOLLIN, .data.u32 = 1};
-    struct epoll_event bell = {.events = EPOLLIN, .data.u32 = 2};
-    epoll_ctl(s.epoll, EPOLL_CTL_ADD, x->net->fd, &in);
-    epoll_ctl(s.epoll, EPOLL_CTL_ADD, x->shared->mailbox[x->worker].waker.fd, &bell);
     while (!atomic_load_explicit(&s.f->stopping, memory_order_acquire)) {
         rf_clock_now(x);
         int busy = rf_ctx_turn(x);
-        nap(x, s.epoll, busy);
+        nap(x, busy);
     }
-    close(s.epoll);
     return NULL;
 }
 
@@ -85,17 +75,11 @@ int rf_worker_start(rf_forwarder *f, rf_worker *w) {
         return RF_ENOMEM;
     s->f = f;
     s->w = w;
-    s->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (s->epoll < 0) { /* here, where it can still be told */
-        free(s);
-        return RF_ESYS;
-    }
     sigfillset(&all); /* signals are Python's business */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int rc = pthread_create(&w->thread, NULL, run, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc) {
-        close(s->epoll);
         free(s);
         return RF_ESYS;
     }
