@@ -1,1 +1,1 @@
-"""WHIP and WHEP conformance over HTTP: ``python -m tests.conformance URL [--json]``."""
+"""WHIP and WHEP conformance: ``python -m tests.conformance URL [--json]``."""

@@ -1,9 +1,5 @@
-"""What the checks stand on: HTTP as a plain client sends it, offers to send, and the registry of
-checks by id.
-
-A check is a function that takes a :class:`Server` and returns None (pass), or raises
-AssertionError (fail, with the reason) or :class:`NotApplicable`.
-"""
+"""What the checks stand on: HTTP as a plain client sends it, and offers to send. How a check is
+written and found: ``registry.py``; clients with ICE, DTLS and SRTP: ``peer.py``."""
 
 from __future__ import annotations
 
@@ -11,11 +7,12 @@ import contextlib
 import http.client
 import json
 import secrets
+import ssl
 import urllib.parse
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
+from typing import Protocol
 
 OFFERS = Path(__file__).parents[1] / "vectors" / "offers"
 SDP = "application/sdp"
@@ -24,6 +21,10 @@ FRAGMENT = "application/trickle-ice-sdpfrag"
 
 class NotApplicable(Exception):
     """The duty hangs on a choice that this server did not make; the text says which."""
+
+
+class Closes(Protocol):
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,18 @@ class Reply:
 class Server:
     """The server under test. Each check gets stream names of its own from :meth:`name`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, options: dict[str, str] | None = None) -> None:
         self.base = urllib.parse.urlsplit(url)
+        self.options = options or {}
+        self.peers: list[Closes] = []  # closed by clean()
         self._opened: list[str] = []
+
+    def given(self, name: str, what: str) -> str:
+        """An option of the command line (``--with NAME=VALUE``) without which a check has nothing
+        to look at; ``what`` says what it is. Raises :class:`NotApplicable`."""
+        if name not in self.options:
+            raise NotApplicable(f"run with --with {name}=…: {what}")
+        return self.options[name]
 
     def name(self) -> str:
         return "conf-" + secrets.token_hex(6)
@@ -66,12 +76,17 @@ class Server:
         content_type: str | None = None,
         **headers: str,
     ) -> Reply:
-        """``headers``: names with underscores for dashes."""
+        """``headers``: names with underscores for dashes. A token that was given is sent along,
+        unless there is an ``Authorization`` (an empty one is left out)."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if "token" in self.options:
+            sent.setdefault("Authorization", f"Bearer {self.options['token']}")
+        if not sent.get("Authorization", "-"):
+            del sent["Authorization"]
         if content_type is not None:
             sent["Content-Type"] = content_type
         path = urllib.parse.urljoin(self.base.path or "/", path)
-        connection = http.client.HTTPConnection(self.base.hostname or "", self.base.port or 80)
+        connection = self._connection()
         try:
             connection.request(method, path, body=body, headers=sent)
             reply = connection.getresponse()
@@ -81,6 +96,16 @@ class Server:
         if found.status == 201:
             self._opened.append(found.header("Location"))
         return found
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host = self.base.hostname or ""
+        if self.base.scheme == "https":  # whose certificate it is does not matter here
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return http.client.HTTPSConnection(
+                host, self.base.port or 443, timeout=10, context=context
+            )
+        return http.client.HTTPConnection(host, self.base.port or 80, timeout=10)
 
     def post(self, path: str, offer: str, content_type: str = SDP, **headers: str) -> Reply:
         return self.request("POST", path, offer.encode(), content_type, **headers)
@@ -101,7 +126,10 @@ class Server:
         return self.post(f"/whep/{name}", offer or viewer_offer())
 
     def clean(self) -> None:
-        """DELETE every session that was opened."""
+        """Close every peer, DELETE every session that was opened."""
+        for peer in self.peers:
+            peer.close()
+        self.peers.clear()
         for location in self._opened:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.request("DELETE", location)
@@ -131,41 +159,6 @@ def fragment(
         "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
         "a=candidate:1 1 udp 2130706431 192.0.2.7 50000 typ host generation 0\r\n" + more
     )
-
-
-Check = Callable[[Server], None]
-CHECKS: dict[str, Check] = {}
-ELSEWHERE: dict[str, str] = {}
-"""Ids that cannot or need not be checked over HTTP, and why."""
-
-
-def check(id: str) -> Callable[[Check], Check]:
-    def register(function: Check) -> Check:
-        assert id not in CHECKS, id
-        CHECKS[id] = function
-        return function
-
-    return register
-
-
-def run(url: str) -> Iterator[dict[str, str]]:
-    """Run all checks; one result each: {"id", "status", "why"}."""
-    for id, function in CHECKS.items():
-        server = Server(url)
-        status, why = "pass", (function.__doc__ or "").strip()
-        try:
-            function(server)
-        except NotApplicable as reason:
-            status, why = "not applicable", str(reason)
-        except AssertionError as reason:
-            status, why = "fail", str(reason) or "assertion failed"
-        except (OSError, http.client.HTTPException, ValueError, IndexError) as reason:
-            status, why = "fail", f"{type(reason).__name__}: {reason}"
-        finally:
-            server.clean()
-        yield {"id": id, "status": status, "why": why}
-    for id, why in ELSEWHERE.items():
-        yield {"id": id, "status": "not applicable", "why": why}
 
 
 def is_problem(reply: Reply) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .harness import ELSEWHERE, FRAGMENT, SDP, Server, check, fragment, is_problem, viewer_offer
+from ..harness import FRAGMENT, SDP, Server, fragment, is_problem, viewer_offer
+from ..registry import check, not_checked
 
 
 @check("P1")
@@ -89,7 +90,7 @@ def created_or_refused(server: Server) -> None:
     assert server.view().status == 201
 
 
-@check("PW3")
+@check("W3", "W4", "W29")
 def viewer_content_type(server: Server) -> None:
     """415, 400 and 405 as for WHIP."""
     path = f"/whep/{server.name()}"
@@ -98,8 +99,6 @@ def viewer_content_type(server: Server) -> None:
     assert server.request("PUT", path).status == 405
 
 
-ELSEWHERE |= {
-    "P4": "a MAY: no counter-offers",
-    "P5": "follows from P4",
-    "P9": "no extension is served in this version",
-}
+not_checked("P4", "a MAY: no counter-offers")
+not_checked("P5", "follows from P4")
+not_checked("P9", "no extension is served in this version")

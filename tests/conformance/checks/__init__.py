@@ -1,0 +1,2 @@
+"""The checks, one module for each letter and topic; :func:`tests.conformance.registry.load` finds
+them."""
