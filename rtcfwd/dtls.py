@@ -9,14 +9,16 @@ datagram goes in, and what comes out is cut at record headers and packed to :dat
                                           └── alert, fingerprint, 10 s ──▶ FAILED ◀── fatal alert
 
 **Lost datagrams.** OpenSSL's own timer starts at one second, runs on the machine's clock and
-cannot be set from Python, so the datagrams of our last flight are kept and sent again, from 150 ms
-on as client (FFmpeg always loses the first ClientHello) and from 400 ms on as server, each
-interval twice the one before. A repetition gets new record numbers where it is not encrypted,
-since a peer may have read a record (ChangeCipherSpec out of turn) without using it, and would drop
-the same number as a replay; the encrypted Finished must keep its own. When OpenSSL's timer has run
-out too, its retransmission, Finished included, is sent instead: a server that finished before us
-and whose last flight was lost answers only that.
-After the handshake it must go on being fed: a peer that missed our last flight repeats its own.
+cannot be set from Python, so the datagrams of our last flight are kept and sent again, from 50 ms
+on as client (FFmpeg always loses the first ClientHello) and from 100 ms on as server, each
+interval twice the one before. Every record that leaves gets a number of our own count, repeated
+ones a new one (RFC 6347 section 4.2.4): a peer drops an old number as a replay. Those of epoch 1
+are opened and sealed again for that (``dtls_records.py``).
+
+**After the handshake** OpenSSL's connection is let go: the keys of epoch 1 are enough for
+close_notify in both directions, for a server's last flight when the client repeats its Finished,
+and to refuse renegotiation. What is not sealed with them is ignored. Each of the answers is given
+eight times at most, so replays are harmless.
 
 **Who the peer is.** Any certificate is taken by the verification callback if one fingerprint of
 the peer's SDP is its own, and none else; checked again before keys are exported. No session
@@ -35,6 +37,7 @@ from typing import Final
 from OpenSSL import SSL, crypto
 
 from rtcfwd.certs import Certificate, matches, usable_fingerprints
+from rtcfwd.dtls_records import HEADER, Records, split
 from rtcfwd.forwarder.api import SrtpProfile
 
 MTU = 1200
@@ -44,15 +47,17 @@ HANDSHAKE_S = 10.0
 """From the first datagram to CONNECTED, or else FAILED."""
 
 _DTLS1_2_VERSION = 0xFEFD
-_RECORD_HEADER = 13
 _MAX_DATAGRAM = 16384
-_CLIENT_RESEND_S = 0.15
-_SERVER_RESEND_S = 0.4
-_LAST_FLIGHT_RESENDS = 8
-"""How often a connected server repeats its last flight; a client needs it once or twice."""
+_CLIENT_RESEND_S = 0.05
+_SERVER_RESEND_S = 0.1
+_LATE_ANSWERS = 8
+"""How often a connected end repeats its last flight or refuses; a peer needs it once or twice."""
 
-_CONTENT_CCS, _CONTENT_ALERT, _CONTENT_HANDSHAKE = 20, 21, 22
+_ALERT, _HANDSHAKE = 21, 22
 _CONTENT_TYPES = range(20, 64)  # RFC 7983
+_HELLO_REQUEST, _CLIENT_HELLO, _FINISHED = 0, 1, 20
+_WARNING, _FATAL = 1, 2
+_CLOSE_NOTIFY, _NO_RENEGOTIATION = 0, 100
 
 _CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -113,7 +118,6 @@ def _context(certificate: Certificate, profiles: bytes) -> SSL.Context:
         | SSL.OP_NO_RENEGOTIATION
         | SSL.OP_CIPHER_SERVER_PREFERENCE
     )
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 71 instead of 83 KiB a connection
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cipher_list(_CIPHERS)
     context.set_tlsext_use_srtp(profiles)
@@ -152,8 +156,9 @@ class DtlsTransport:
         self._interval = _CLIENT_RESEND_S if is_client else _SERVER_RESEND_S
         self._resend_at: float | None = None
         self._deadline: float | None = None
-        self._last_flight_resends = 0
+        self._late_answers = 0
         self._record_number = 0  # of the next unencrypted record
+        self._records: Records | None = None  # from our Finished on
         connection = SSL.Connection(_context(certificate, profiles))
         connection.set_app_data(self._fingerprints)
         connection.set_ciphertext_mtu(MTU)
@@ -161,7 +166,7 @@ class DtlsTransport:
             connection.set_connect_state()
         else:
             connection.set_accept_state()
-        self._connection = connection
+        self._connection: SSL.Connection | None = connection  # during the handshake
 
     def start(self, now: float) -> None:
         """Client: send the ClientHello. Server: nothing, it waits for the peer's."""
@@ -176,12 +181,11 @@ class DtlsTransport:
         if self.state is DtlsState.NEW and not self.is_client:
             self._begin(now)
         if self.state is DtlsState.CONNECTING:
+            assert self._connection is not None
             self._connection.bio_write(datagram)
             self._handshake(now)
         elif self.state is DtlsState.CONNECTED:
-            self._connection.bio_write(datagram)
-            if not self._read():
-                self._answer_repeated_flight(datagram)
+            self._receive_late(datagram)
 
     def take_datagrams(self) -> list[bytes]:
         """What is to be sent now, in this order, each at most :data:`MTU` bytes."""
@@ -203,10 +207,6 @@ class DtlsTransport:
         if self._deadline is not None and now >= self._deadline:
             self._fail("DTLS handshake timed out")
         elif self._resend_at is not None and now >= self._resend_at:
-            # Nothing before OpenSSL's own timer has run out; its errors come up in do_handshake.
-            with contextlib.suppress(SSL.Error):
-                self._connection.DTLSv1_handle_timeout()
-            self._flight = self._take_from_openssl() or self._flight
             self._repeat_flight()
             self._interval *= 2
             self._resend_at = now + self._interval
@@ -214,50 +214,52 @@ class DtlsTransport:
     def close(self) -> None:
         """Say close_notify if there is a connection; CLOSED afterwards unless FAILED before."""
         if self.state is DtlsState.CONNECTED:
-            with contextlib.suppress(SSL.Error):
-                self._connection.shutdown()
-            self._out += self._take_from_openssl()
+            self._alert(_WARNING, _CLOSE_NOTIFY)
         if self.state is not DtlsState.FAILED:
             self.state = DtlsState.CLOSED
-        self._forget_flight()
+        self._forget()
 
     def _begin(self, now: float) -> None:
         self.state = DtlsState.CONNECTING
         self._deadline = now + HANDSHAKE_S
 
     def _handshake(self, now: float) -> None:
+        connection = self._connection
+        assert connection is not None
+        failure = None
         done = False
         try:
-            self._connection.do_handshake()
+            connection.do_handshake()
             done = True
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
-            self._fail("the peer closed during the DTLS handshake")
+            failure = "the peer closed during the DTLS handshake"
         except SSL.Error as error:
-            self._fail(_describe(error))
-        self._new_flight(now)
-        if done:
-            self._finish()
+            failure = _describe(error)
+        self._new_flight(_take(connection), now)
+        if failure is not None:
+            self._fail(failure)
+        elif done:
+            self._finish(connection)
 
-    def _new_flight(self, now: float) -> None:
+    def _new_flight(self, flight: list[bytes], now: float) -> None:
         """Send what OpenSSL wrote, and keep it while it may have to be sent again."""
-        flight = self._take_from_openssl()
         if not flight:
             return
-        self._out += [self._number(datagram) for datagram in flight]
-        if self.state is DtlsState.FAILED or flight[0][0] == _CONTENT_ALERT:
+        self._send(flight)
+        if flight[0][0] == _ALERT:
             return
         self._flight = flight
         self._interval = _CLIENT_RESEND_S if self.is_client else _SERVER_RESEND_S
         self._resend_at = now + self._interval
 
-    def _finish(self) -> None:
-        certificate = self._connection.get_peer_certificate()
+    def _finish(self, connection: SSL.Connection) -> None:
+        certificate = connection.get_peer_certificate()
         if certificate is None or not matches(_der(certificate), self._fingerprints):
             self._fail("the peer's certificate does not match its fingerprint")
             return
-        keys = self._export()
+        keys = self._export(connection)
         if keys is None:
             self._fail("no SRTP protection profile in common")
             return
@@ -266,81 +268,121 @@ class DtlsTransport:
         self._resend_at = None
         if self.is_client:
             self._flight = []  # the server spoke last; it has all that we sent
-        self._read()  # what else was in the datagram
+        self._connection = None
+        self._read_rest(connection)
 
-    def _export(self) -> SrtpKeys | None:
+    def _export(self, connection: SSL.Connection) -> SrtpKeys | None:
         """RFC 5764 section 4.2: client key, server key, client salt, server salt."""
-        selected = _PROFILES.get(self._connection.get_selected_srtp_profile())
+        selected = _PROFILES.get(connection.get_selected_srtp_profile())
         if selected is None:
             return None
         profile, key, salt = selected
-        material = self._connection.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (key + salt))
+        material = connection.export_keying_material(b"EXTRACTOR-dtls_srtp", 2 * (key + salt))
         client = material[:key] + material[2 * key : 2 * key + salt]
         server = material[key : 2 * key] + material[2 * key + salt :]
         rx, tx = (server, client) if self.is_client else (client, server)
         return SrtpKeys(profile, rx=rx, tx=tx)
 
-    def _read(self) -> bool:
-        """Let OpenSSL handle what comes after the handshake; application data is not ours.
-        Says whether it answered."""
+    def _read_rest(self, connection: SSL.Connection) -> None:
+        """What came after the peer's Finished, before we let go of OpenSSL."""
         try:
             while True:
-                self._connection.recv(2048)
+                connection.recv(2048)
         except SSL.WantReadError:
             pass
-        except SSL.ZeroReturnError:  # close_notify
+        except SSL.ZeroReturnError:
             self.close()
         except SSL.Error as error:
             self._fail(_describe(error))
-        answer = self._take_from_openssl()
-        self._out += answer  # all of it encrypted
-        return bool(answer)
 
-    def _answer_repeated_flight(self, datagram: bytes) -> None:
-        """A connected server that hears more of the handshake: the peer missed our last flight.
-        OpenSSL answers a repetition with new record numbers by itself, one with old numbers it
-        drops as a replay."""
-        if (
-            self._flight
-            and datagram[0] in (_CONTENT_CCS, _CONTENT_HANDSHAKE)
-            and self._last_flight_resends < _LAST_FLIGHT_RESENDS
-        ):
-            self._last_flight_resends += 1
-            self._repeat_flight()
+    def _receive_late(self, datagram: bytes) -> None:
+        """After the handshake: alerts, a peer that missed our last flight, renegotiation.
+        Application data (a data channel's) is not ours."""
+        for record in split(datagram):
+            if record.epoch != 1 or record.type not in (_ALERT, _HANDSHAKE):
+                continue
+            if self._records is None:
+                return
+            data = self._records.open(record.bytes)
+            if not data:
+                continue
+            if record.type == _ALERT:
+                self._heed(data)
+            elif self._late_answers < _LATE_ANSWERS:
+                self._late_answers += 1
+                if data[0] == _FINISHED and not self.is_client:
+                    self._repeat_flight()
+                elif data[0] in (_HELLO_REQUEST, _CLIENT_HELLO):
+                    self._alert(_WARNING, _NO_RENEGOTIATION)
+            if self.state is not DtlsState.CONNECTED:
+                return
+
+    def _heed(self, alert: bytes) -> None:
+        if len(alert) == 2 and alert[1] == _CLOSE_NOTIFY:
+            self.close()
+        elif alert[0] == _FATAL:
+            self._fail(f"DTLS: the peer ended it with alert {alert[-1]}")
+
+    def _alert(self, level: int, description: int) -> None:
+        if self._records is not None:
+            self._out.append(self._records.seal(_ALERT, bytes([level, description])))
 
     def _repeat_flight(self) -> None:
         self.resent += 1
-        self._out += [self._number(datagram) for datagram in self._flight]
+        self._send(self._flight)
+
+    def _send(self, flight: list[bytes]) -> None:
+        numbered = (self._number(datagram) for datagram in flight)
+        self._out += [datagram for datagram in numbered if datagram]
 
     def _fail(self, error: str) -> None:
         self.state = DtlsState.FAILED
         self.error = error
         self.keys = None
-        self._forget_flight()
+        self._forget()
 
-    def _forget_flight(self) -> None:
+    def _forget(self) -> None:
+        self._connection = None
+        self._records = None
         self._flight = []
         self._resend_at = None
         self._deadline = None
 
     def _number(self, datagram: bytes) -> bytes:
-        """Give the unencrypted records (epoch 0) the next numbers of our own count; neither a
-        MAC nor the handshake's transcript covers them."""
-        numbered = bytearray(datagram)
-        position = 0
-        while position < len(numbered):
-            if numbered[position + 3 : position + 5] == b"\0\0":
-                numbered[position + 5 : position + 11] = self._record_number.to_bytes(6)
+        """Give every record the next number of our own count. In epoch 0 neither a MAC nor the
+        handshake's transcript covers it; those of epoch 1 are sealed anew, but the first."""
+        numbered = b""
+        for record in split(datagram):
+            if record.epoch == 0:
+                number = self._record_number.to_bytes(6)
                 self._record_number += 1
-            position += _RECORD_HEADER + int.from_bytes(numbered[position + 11 : position + 13])
-        return bytes(numbered)
+                numbered += record.bytes[:5] + number + record.bytes[11:]
+            elif self._records is None and record.number == 0:
+                self._records = self._agreed()
+                numbered += record.bytes
+            elif self._records is not None:
+                data = self._records.open(record.bytes, own=True)
+                numbered += self._records.seal(record.type, data) if data is not None else b""
+        return numbered
 
-    def _take_from_openssl(self) -> list[bytes]:
-        data = b""
-        with contextlib.suppress(SSL.WantReadError):
-            while True:
-                data += self._connection.bio_read(16384)
-        return pack_records(data)
+    def _agreed(self) -> Records | None:
+        """The keys of epoch 1, which both ends have once one of them can send its Finished."""
+        connection = self._connection
+        assert connection is not None
+        suite, master = connection.get_cipher_name(), connection.master_key()
+        client, server = connection.client_random(), connection.server_random()
+        if suite is None or master is None or client is None or server is None:
+            return None
+        return Records(suite, master, client, server, is_client=self.is_client, number=1)
+
+
+def _take(connection: SSL.Connection) -> list[bytes]:
+    """What OpenSSL wrote, as datagrams."""
+    data = b""
+    with contextlib.suppress(SSL.WantReadError):
+        while True:
+            data += connection.bio_read(16384)
+    return pack_records(data)
 
 
 def pack_records(data: bytes) -> list[bytes]:
@@ -349,7 +391,7 @@ def pack_records(data: bytes) -> list[bytes]:
     datagrams: list[bytes] = []
     start = position = 0
     while position < len(data):
-        end = position + _RECORD_HEADER + int.from_bytes(data[position + 11 : position + 13])
+        end = position + HEADER + int.from_bytes(data[position + 11 : position + 13])
         if end - start > MTU and position > start:
             datagrams.append(data[start:position])
             start = position

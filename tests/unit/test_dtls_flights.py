@@ -30,6 +30,7 @@ def test_undisturbed() -> None:
 
 
 @each_flight
+@pytest.mark.duty("D9")
 def test_one_flight_lost_once(flight: tuple[str, int]) -> None:
     def fate(sender: str, count: int, data: bytes) -> Arrivals:
         return [] if (sender, count) == flight else [(data, 0.0)]
@@ -37,7 +38,7 @@ def test_one_flight_lost_once(flight: tuple[str, int]) -> None:
     pair = link(fate)
     pair.run()
     assert_connected(pair)
-    assert pair.now < 1.0
+    assert pair.now < 0.2
 
 
 @each_flight
@@ -50,7 +51,7 @@ def test_one_flight_lost_three_times(flight: tuple[str, int]) -> None:
     pair = link(fate)
     pair.run()
     assert_connected(pair)
-    assert pair.now < 5.0
+    assert pair.now < 1.0
 
 
 @each_flight
@@ -116,6 +117,73 @@ def test_header_damaged(flight: tuple[str, int]) -> None:
     assert_connected(pair)
 
 
+@each_flight
+@pytest.mark.duty("D9")
+def test_one_byte_damaged_anywhere(flight: tuple[str, int]) -> None:
+    """Before keys exist a damaged message cannot be told from a wrong one, so the handshake may
+    fail; but both ends end, and neither has keys that the other could not have."""
+    pair = link()
+    pair.run()
+    sizes = [size for _, sender, size in pair.log if sender == flight[0]]
+    for position in range(0, sizes[flight[1]], 5):
+
+        def fate(sender: str, count: int, data: bytes, position: int = position) -> Arrivals:
+            if (sender, count) == flight:
+                at = position % len(data)
+                data = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+            return [(data, 0.0)]
+
+        pair = link(fate)
+        pair.run()
+        ends = {pair.client.state, pair.server.state}
+        assert ends <= {DtlsState.CONNECTED, DtlsState.FAILED, DtlsState.NEW}, position
+        if pair.client.keys is not None and pair.server.keys is not None:
+            assert_connected(pair)
+
+
+@each_flight
+@pytest.mark.duty("D9")
+def test_all_is_lost_from_a_flight_on(flight: tuple[str, int]) -> None:
+    """Whoever waits gives up after ten seconds, tells why, and has no keys."""
+    by, first = flight
+
+    def fate(sender: str, count: int, data: bytes) -> Arrivals:
+        return [] if sender == by and count >= first else [(data, 0.0)]
+
+    pair = link(fate)
+    pair.run()
+    waiting = pair.server if by == CLIENT else pair.client
+    assert pair.client.state is DtlsState.FAILED or flight == (CLIENT, 1)
+    assert waiting.keys is None
+    assert waiting.state in (DtlsState.FAILED, DtlsState.NEW)
+    assert pair.client.next_timeout() is None
+    assert pair.server.next_timeout() is None
+    assert pair.now <= HANDSHAKE_S + 0.1
+
+
+@each_flight
+@pytest.mark.duty("D9")
+def test_one_flight_behind_the_next(flight: tuple[str, int]) -> None:
+    """It arrives after its sender's first repetition of it, and the repetition twice."""
+
+    def fate(sender: str, count: int, data: bytes) -> Arrivals:
+        if (sender, count) == flight:
+            return [(data, 0.12)]
+        return [(data, 0.0), (data, 0.001)]
+
+    pair = link(fate)
+    pair.run()
+    assert_connected(pair)
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.3, 1.0, 1.5])
+def test_far_away(delay: float) -> None:
+    """A round trip of up to three seconds: repetitions cross, none does harm."""
+    pair = link(lambda _sender, _count, data: [(data, delay)])
+    pair.run()
+    assert_connected(pair)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_quarter_is_lost_and_the_rest_out_of_order(seed: int) -> None:
     rng = random.Random(seed)
@@ -152,7 +220,7 @@ def test_client_repeats_its_hello_quickly_then_ever_more_slowly() -> None:
     pair = link(fate)
     pair.run()
     times = [time for time, sender, _ in pair.log if sender == CLIENT]
-    assert times == pytest.approx([0.0, 0.15, 0.45, 1.05, 2.25, 4.65, 9.45])
+    assert times == pytest.approx([0.0, 0.05, 0.15, 0.35, 0.75, 1.55, 3.15, 6.35])
     assert pair.client.state is DtlsState.FAILED
     assert pair.client.error == "DTLS handshake timed out"
     assert pair.now == pytest.approx(HANDSHAKE_S)
@@ -197,9 +265,9 @@ def test_early_timers_are_harmless() -> None:
     pair.client.start(1.0)
     pair.client.start(1.0)
     assert len(pair.client.take_datagrams()) == 1
-    pair.client.handle_timeout(1.1)
+    pair.client.handle_timeout(1.04)
     assert pair.client.take_datagrams() == []
-    assert pair.client.next_timeout() == pytest.approx(1.15)
+    assert pair.client.next_timeout() == pytest.approx(1.05)
 
 
 def test_records_are_packed_whole_into_datagrams() -> None:

@@ -45,7 +45,7 @@ def test_a_passive_client_gets_our_client_hello_and_its_repetition() -> None:
     answers = client.check()
     assert [data[0] for data in answers] == [1, 22]  # the STUN success, then the ClientHello
     world.forwarder.sent.clear()
-    world.advance(0.2)
+    world.advance(0.07)
     ((_, path, again),) = world.forwarder.sent
     assert path == client.path
     assert again[13:] == answers[1][13:]  # behind the record header
