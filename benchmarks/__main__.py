@@ -70,6 +70,19 @@ def _parser() -> argparse.ArgumentParser:
             default=0,
             help="of server and load, below 0 to stand out on a machine that does other things",
         )
+        sub.add_argument("--workers", type=int, default=1, help="of the server, on all cores")
+        sub.add_argument("--ipv6", action="store_true", help="everything over IPv6")
+        sub.add_argument(
+            "--profile",
+            choices=("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"),
+            help="the viewers' SRTP profile (default: the server's choice)",
+        )
+        sub.add_argument(
+            "--feedback",
+            type=float,
+            metavar="PERCENT",
+            help="viewers send receiver reports, and NACKs for so many of their packets",
+        )
         sub.add_argument(
             "--perf", metavar="FILE", help="`perf record` of the server during the window"
         )
@@ -109,6 +122,10 @@ def _settings(arguments: argparse.Namespace) -> Any:
         egress=arguments.egress,
         nice=arguments.nice,
         perf=arguments.perf,
+        workers=arguments.workers,
+        ipv6=arguments.ipv6,
+        profile=arguments.profile,
+        feedback=arguments.feedback,
     )
 
 

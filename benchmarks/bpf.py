@@ -7,7 +7,8 @@ to its socket. So a packet is counted where it arrives, segment by segment where
 the segmentation, and the load side spends nothing on it: the drop runs on the core that sends.
 
 The program is assembled here, byte by byte, because a compiler for it is rarely installed.
-Root (CAP_BPF, CAP_NET_ADMIN) is needed. IPv4 without options, Ethernet framing.
+Root (CAP_BPF, CAP_NET_ADMIN) is needed. IPv4 without options or IPv6 without extension headers,
+Ethernet framing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import platform
 import struct
 from dataclasses import dataclass
 
+from .media import VIDEO_PT
+
 _SYS_BPF = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _MAP_CREATE, _PROG_LOAD, _LINK_CREATE = 0, 5, 28
 _MAP_TYPE_ARRAY, _MAP_MMAPABLE = 2, 1 << 10
@@ -29,7 +32,8 @@ _TC_PASS, _TC_DROP = 0, 2
 _SKB_GSO_SEGS = 164  # offset in struct __sk_buff
 
 PORTS = 65536
-_SLOT = struct.Struct("=QQ")  # packets, datagrams as they came from the device (runs)
+# packets; datagrams as they came from the device (runs); first word of the last video packet + 1
+_SLOT = struct.Struct("=QQQ")
 
 
 class BpfUnavailable(OSError):
@@ -85,25 +89,31 @@ def drop_program(map_fd: int, address: str) -> bytes:
     a = Assembler()
     jne, jeq, jlt, jgt = 0x55, 0x15, 0xA5, 0x25
     a.emit(0xBF, dst=6, src=1)  # r6 = the packet's context, which load() reads by
+    sink = ipaddress.ip_address(address)
+    v4 = sink.version == 4
     a.load(2, 12)  # EtherType
-    a.jump(jne, 0, 0x0800, "pass")
-    a.load(1, 23)  # protocol
+    a.jump(jne, 0, 0x0800 if v4 else 0x86DD, "pass")
+    a.load(1, 23 if v4 else 20)  # protocol
     a.jump(jne, 0, 17, "pass")
-    a.load(4, 30)  # destination address
-    a.emit(0x18, dst=1, imm=int(ipaddress.IPv4Address(address)))
-    a.emit(0)
-    a.emit(0x5D, dst=0, src=1)
-    a._fixups.append((len(a._code) - 1, "pass"))
-    a.load(1, 42)  # first byte of the UDP payload: RTP version 2?
+    for at in range(0, len(sink.packed), 4):  # destination address
+        a.load(4, (30 if v4 else 38) + at)
+        a.emit(0x18, dst=1, imm=int.from_bytes(sink.packed[at : at + 4]))
+        a.emit(0)
+        a.emit(0x5D, dst=0, src=1)
+        a._fixups.append((len(a._code) - 1, "pass"))
+    udp = 34 if v4 else 54
+    a.load(1, udp + 8)  # first byte of the UDP payload: RTP version 2?
     a.emit(0x57, dst=0, imm=0xC0)
     a.jump(jne, 0, 0x80, "pass")
+    a.load(4, udp + 8)
+    a.emit(0xBF, dst=8, src=0)  # r8 = version .. sequence number
     a.emit(0xB7, dst=7, imm=0)
-    a.load(1, 43)  # RFC 5761: RTCP packet types 192..223
+    a.load(1, udp + 9)  # RFC 5761: RTCP packet types 192..223
     a.jump(jlt, 0, 192, "rtp")
     a.jump(jgt, 0, 223, "rtp")
     a.emit(0xB7, dst=7, imm=PORTS)
     a.label("rtp")
-    a.load(2, 36)  # destination port
+    a.load(2, udp + 2)  # destination port
     a.emit(0x0F, dst=7, src=0)
     a.emit(0x63, dst=10, src=7, off=-4)
     a.emit(0x18, dst=1, src=1, imm=map_fd)  # src 1: imm is a map's descriptor
@@ -119,6 +129,13 @@ def drop_program(map_fd: int, address: str) -> bytes:
     a.emit(0xDB, dst=0, src=1, off=0)  # atomic add: two workers may send to one viewer
     a.emit(0xB7, dst=1, imm=1)
     a.emit(0xDB, dst=0, src=1, off=8)
+    a.emit(0xBF, dst=1, src=8)
+    a.emit(0x77, dst=1, imm=16)
+    a.emit(0x57, dst=1, imm=0x7F)  # payload type
+    a.jump(jne, 1, VIDEO_PT, "drop")
+    a.emit(0x07, dst=8, imm=1)
+    a.emit(0x7B, dst=0, src=8, off=16)
+    a.label("drop")
     a.emit(0xB7, dst=0, imm=_TC_DROP)
     a.emit(0x95)
     a.label("pass")
@@ -170,10 +187,16 @@ class CountingDrop:
         self._memory = mmap.mmap(self._map, slots * _SLOT.size, prot=mmap.PROT_READ)
 
     def rtp(self, port: int) -> Count:
-        return Count(*_SLOT.unpack_from(self._memory, port * _SLOT.size))
+        return Count(*_SLOT.unpack_from(self._memory, port * _SLOT.size)[:2])
 
     def rtcp(self, port: int) -> Count:
-        return Count(*_SLOT.unpack_from(self._memory, (PORTS + port) * _SLOT.size))
+        return Count(*_SLOT.unpack_from(self._memory, (PORTS + port) * _SLOT.size)[:2])
+
+    def sequence(self, port: int) -> int:
+        """Sequence number of the last video packet (the first of a run that the device kept
+        whole); −1: none yet."""
+        word = _SLOT.unpack_from(self._memory, port * _SLOT.size)[2]
+        return (word - 1) & 0xFFFF if word else -1
 
     def close(self) -> None:
         self._memory.close()

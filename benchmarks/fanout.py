@@ -26,6 +26,7 @@ from .viewers import Viewers
 
 STREAM = "bench"
 _STILL = 0.8  # seconds without an arrival: the server has sent all it had
+_FEEDBACK_S = 0.25  # between two rounds of the viewers' feedback
 _STILL_LIMIT = 8.0  # an overloaded server may need long; it drops a silent publisher after 10 s
 Say = Callable[[str], None]
 
@@ -51,6 +52,10 @@ class Settings:
     egress: str = "gso"
     nice: int = 0  # of server and load
     perf: str | None = None  # file for `perf record` of the server during the window
+    workers: int = 1  # more than one: the server may use every core
+    ipv6: bool = False
+    profile: str | None = None  # the viewers' SRTP profile; None: the server's choice
+    feedback: float | None = None  # percent of packets that viewers NACK, RRs too; None: silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class _Snapshot:
     core_ns: int
     load_ns: int
     worker: dict[str, int]
-    packets: int  # counted at the sink
+    packets: list[int]  # counted at the sink, viewer by viewer
     runs: int
     rtcp: int
     published: tuple[int, int]
@@ -88,7 +93,7 @@ class Bench:
         self.settings, self.say = settings, say
         self.lab: Lab | Loopback
         try:
-            self.lab = Lab(settings.segmentation)
+            self.lab = Lab(settings.segmentation, settings.ipv6)
         except LabUnavailable as error:
             say(f"on loopback, because: {error}")
             self.lab = Loopback()
@@ -109,8 +114,8 @@ class Bench:
         self.server = Server(
             self.lab.server,
             self.lab.server_namespace,
-            s.server_cpu,
-            list(s.server_options),
+            s.server_cpu if s.workers == 1 else None,
+            [f"--workers={s.workers}", *s.server_options],
             s.nice - os.nice(0),
         )
         self._closers.append(self.server.close)
@@ -132,6 +137,8 @@ class Bench:
             sink=self.lab.sink_address,
             probe=self.lab.probe_address,
             deaf=self.lab.sink is None,
+            profile=s.profile,
+            bitrate=s.bitrate,
         )
         self._closers.append(self.viewers.close)
         time.sleep(0.5)
@@ -157,23 +164,23 @@ class Bench:
             self.say(f"{len(joined['failures'])} joins failed: {joined['failures'][0]}")
         return joined
 
-    def _arrived(self) -> tuple[int, int, int]:
-        """RTP packets, runs and RTCP packets that the sunk viewers got so far."""
+    def _arrived(self) -> tuple[list[int], int, int]:
+        """RTP packets of each sunk viewer so far; runs and RTCP packets of all."""
         sink = self.lab.sink
         if sink is None:
             packets = self.viewers.call("counted")
-            return packets, packets, 0
+            return packets, sum(packets), 0
         counts = [sink.rtp(port) for port in self.ports]
         rtcp = sum(sink.rtcp(port).packets for port in self.ports)
-        return sum(c.packets for c in counts), sum(c.runs for c in counts), rtcp
+        return [c.packets for c in counts], sum(c.runs for c in counts), rtcp
 
     def _quiet(self) -> float:
         """Wait until nothing arrives any more; seconds that took beyond the waiting itself."""
         begun = last = time.monotonic()
-        packets = self._arrived()[0]
+        packets = sum(self._arrived()[0])
         while last - begun < _STILL_LIMIT and time.monotonic() - last < _STILL:
             time.sleep(0.1)
-            now_packets = self._arrived()[0]
+            now_packets = sum(self._arrived()[0])
             if now_packets != packets:
                 packets, last = now_packets, time.monotonic()
         return last - begun
@@ -202,7 +209,7 @@ class Bench:
         """Send for ``seconds`` and say what came of it."""
         before = self.snapshot()
         first = len(self.publisher.call("log")[1])
-        checks = self.viewers.call("begin")
+        checks, talked = self.viewers.call("begin")
         self.publisher.call("begin")
         begun = time.monotonic()
         self._record(seconds)
@@ -212,22 +219,27 @@ class Bench:
         self.say("decrypting the sampled viewers' packets")
         sampled = self.viewers.call("finish", self.settings.bitrate, packets, stamps, first)
         sampled["checks_sent"] -= checks
+        sampled["talked"] -= talked
         return _figures(before, after, sending, len(self.ports), sampled, feedback, late)
 
     def _record(self, seconds: float) -> None:
-        """Let the window pass, under perf if asked."""
-        perf = self.settings.perf
-        if perf is None:
-            time.sleep(seconds)
-            return
-        command = ["perf", "record", "-q", "-F", "1999", "-g", "-o", perf]
+        """Let the window pass: under perf, and with viewers that talk back, if asked."""
+        perf, end = self.settings.perf, time.monotonic() + seconds
+        command = ["perf", "record", "-q", "-F", "1999", "-g", "-o", str(perf)]
         command += ["-p", str(self.server.pid), "--", "sleep", str(seconds)]
-        subprocess.run(command, check=True, capture_output=True)
+        recorder = subprocess.Popen(command) if perf else None
+        while time.monotonic() < end:
+            if self.settings.feedback is not None and self.lab.sink is not None:
+                newest = {port: self.lab.sink.sequence(port) for port in self.ports}
+                self.viewers.call("talk_back", newest, self.settings.feedback, _FEEDBACK_S)
+            time.sleep(max(min(_FEEDBACK_S, end - time.monotonic()), 0))
+        if recorder is not None:
+            recorder.wait()
 
-    def floor(self, engine: str, profile: str, viewers: int) -> float | None:
-        """ns a packet of the bare sender, here and now: the same sizes, destinations, cipher and
-        sink, frames as one run and audio alone; the best of three."""
-        if isinstance(self.lab, Loopback):
+    def floor(self, engine: str, profile: str, viewers: int) -> dict[str, Any] | None:
+        """The bare sender here and now: the same sizes, destinations, cipher and sink; hot (the
+        best of three) and paced (the better of two). None where it cannot be had."""
+        if isinstance(self.lab, Loopback) or profile not in floor.PROFILES:
             return None
         try:
             library = floor.build()
@@ -236,23 +248,26 @@ class Bench:
             return None
         self.say("measuring the floor")
         self.server.close()  # the core is the floor's
-        known = profile == floor.MB_PROFILE if engine == "ipsec-mb" else profile in floor.PROFILES
-        if not known:
-            return None
-        rows = [
-            floor.floor_row(
-                library,
-                self.lab,
-                mode=self.settings.egress,
-                crypto=profile,
-                engine=engine,
-                bitrate=self.settings.bitrate,
-                destinations=viewers,
-                cpu=self.settings.server_cpu,
-            )
-            for _ in range(3)
-        ]
-        return min(float(row["ns_per_packet"]) for row in rows)
+
+        def best(paced: bool, times: int) -> dict[str, Any]:
+            rows = [
+                floor.floor_row(
+                    library,
+                    self.lab,
+                    mode=self.settings.egress,
+                    crypto=profile,
+                    engine=engine,
+                    bitrate=self.settings.bitrate,
+                    destinations=viewers,
+                    paced=paced,
+                    cpu=self.settings.server_cpu,
+                )
+                for _ in range(times)
+            ]
+            return min(rows, key=lambda row: float(row["ns_per_packet"]))
+
+        hot, paced = best(False, 3), best(True, 2)
+        return {"hot": hot, "paced": paced}
 
     def close(self) -> None:
         while self._closers:
@@ -272,8 +287,9 @@ def _figures(
     counts = sampled["counts"]
     samples = sampled["samples"]
     expected = published * (sunk + samples)
-    arrived_sunk = after.packets - before.packets
-    arrived = arrived_sunk + counts.get("rtp", 0)
+    arrived = [now - then for now, then in zip(after.packets, before.packets, strict=True)]
+    arrived += sampled["each"]  # distinct packets of the sampled viewers
+    delivered = sum(min(n, published) for n in arrived)
     cpu = after.usage.cpu_ns - before.usage.cpu_ns
     wall = sending + after.drain_s  # the pauses at both ends cost next to nothing
     worker = {
@@ -281,8 +297,8 @@ def _figures(
         for name, value in after.worker.items()
         if isinstance(value, int)
     }
-    sent = worker.get("sent")
-    runs = after.runs - before.runs
+    sent, runs = worker.get("sent"), worker.get("runs")
+    device_runs = after.runs - before.runs
     calls = sum(worker.get(n, 0) for n in ("send_calls", "receive_calls", "wakeups"))
     delays = {n: results.percentiles_us(raw) for n, raw in sampled["delays"].items()}
     threads = {
@@ -295,10 +311,11 @@ def _figures(
     result: dict[str, Any] = {
         "packets_published": published,
         "packets_sent": expected,
-        "delivered": arrived,
-        "packets_lost": expected - arrived,
+        "delivered": delivered,
+        "lost": expected - delivered,  # summed over the viewers, none makes up for another
+        "beyond": sum(arrived) - delivered,  # resends
         "server_says_sent": sent,
-        "server_cpu_ns_per_packet": round(cpu / arrived, 1) if arrived else None,
+        "ns_per_packet": round(cpu / sum(arrived), 1) if delivered else None,
         "server_cpu_s": round(cpu / 1e9, 3),
         "server_threads_cpu_s": busiest,
         "server_core_percent": round(100 * cpu / (wall * 1e9), 1),
@@ -312,11 +329,13 @@ def _figures(
         "latency_p99_us": delays["all"]["p99"],
         "latency_us": delays,
         "sampled": {"viewers": samples, **counts},
-        "runs": runs,
-        "run_length_mean": round(arrived_sunk / runs, 2) if runs and runs != arrived_sunk else None,
+        "run_length_mean": round(worker["delay_count"] / runs, 2) if runs else None,
+        "run_length_at_sink": round(sum(arrived[:sunk]) / device_runs, 2) if device_runs else None,
         "syscalls_per_packet": round(calls / sent, 4) if sent else None,
         "send_calls_per_packet": round(worker.get("send_calls", 0) / sent, 4) if sent else None,
         "rtcp_to_viewers": after.rtcp - before.rtcp,
+        "rtcp_from_viewers": sampled["talked"],
+        "kernel_drops": worker.get("kernel_drops", 0),
         "consent_checks": sampled["checks_sent"],
         "worker": {name: value for name, value in sorted(worker.items()) if value},
         "publisher_feedback": feedback,
@@ -336,9 +355,9 @@ def _caveats(result: dict[str, Any], counts: dict[str, int]) -> list[str]:
     if counts.get("socket_drops"):
         said.append(
             f"the viewer side lost {counts['socket_drops']} packets in its own socket buffers:"
-            " packets_lost is not the server's alone"
+            " `lost` is not the server's alone"
         )
-    if result["packets_lost"] < 0:
+    if result["beyond"] and not result["rtcp_from_viewers"]:
         said.append("packets from before the window arrived in it: the server was starved")
     if result["publisher_late_max_ms"] > 5:
         said.append(f"the publisher was up to {result['publisher_late_max_ms']} ms late")
@@ -370,9 +389,14 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         about = bench.server.api("server")
         profiles = [PROFILE_NAMES.get(int(p), str(p)) for p in joined["profiles"]]
         bare = bench.floor(str(about.get("engine")), profiles[0], joined["joined"])
+        hot, paced = (bare["hot"], bare["paced"]) if bare else ({}, {})
     finally:
         bench.close()
-    spent = figures["server_cpu_ns_per_packet"]
+    spent = figures["ns_per_packet"]
+
+    def ratio(ns: float | None) -> float | None:
+        return round(spent / ns, 2) if ns and spent else None
+
     result.update(
         {
             "viewers": joined["joined"],
@@ -380,6 +404,9 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "bitrate": settings.bitrate,
             "seconds": settings.seconds,
             "nice": settings.nice,
+            "workers": settings.workers,
+            "ip": 6 if settings.ipv6 else 4,
+            "feedback_percent": settings.feedback,
             "engine": about.get("engine"),
             "profile": "+".join(profiles),
             "egress": settings.egress,
@@ -389,11 +416,18 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "join_drops": joined["drops"],
             "server_rss_bytes": rss,
             "rss_bytes_per_viewer": round((rss - bench.rss_before) / joined["joined"]),
-            "floor_ns_per_packet": bare,
-            "ratio_to_floor": round(spent / bare, 2) if bare and spent else None,
+            "floor_ns_per_packet": hot.get("ns_per_packet"),
+            "floor_run_length_mean": hot.get("run"),
+            "ratio_to_floor": ratio(hot.get("ns_per_packet")),
+            "floor_paced_ns_per_packet": paced.get("ns_per_packet"),
+            "ratio_to_paced_floor": ratio(paced.get("ns_per_packet")),
             **figures,
         }
     )
     if settings.server_cpu == settings.load_cpu:
         result["caveats"].append("one core for server and load: nothing here is the server's alone")
+    if settings.workers > 1:
+        result["caveats"].append(
+            "the workers share a core with the load: delays are not theirs alone"
+        )
     return result

@@ -22,7 +22,7 @@ def judge(figures: dict[str, Any]) -> bool:
     """Whether a step is good."""
     delays = figures["latency_us"]
     slow = max((delays[name]["p99"] or 0.0) for name in ("audio", "frame_end"))
-    lost = 100 * figures["packets_lost"] / max(figures["packets_sent"], 1)
+    lost = 100 * figures["lost"] / max(figures["packets_sent"], 1)
     return bool(lost < LOSS_PERCENT and slow < DELAY_US)
 
 
@@ -60,8 +60,9 @@ def _row(viewers: int, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
         "viewers": viewers,
         "segmentation": bench.lab.segmentation,
         "good": judge(figures),
-        "loss_percent": round(100 * figures["packets_lost"] / figures["packets_sent"], 4),
-        "server_cpu_ns_per_packet": figures["server_cpu_ns_per_packet"],
+        "loss_percent": round(100 * figures["lost"] / figures["packets_sent"], 4),
+        "ns_per_packet": figures["ns_per_packet"],
+        "run_length_mean": figures["run_length_mean"],
         "server_core_percent": figures["server_core_percent"],
         "latency_p50_us": figures["latency_p50_us"],
         "single_p99_us": delays["audio"]["p99"],

@@ -6,11 +6,14 @@
  * sendmmsg entry each, or UDP GSO runs (equal sizes, the last may be shorter) in sendmmsg batches.
  *
  * Protection: libsrtp's srtp_protect (given as a pointer, one context per destination), or, where
- * built with RB_IPSEC_MB, AES-128-GCM by Intel's ipsec-mb from the source into the slab, so that
- * the encryption is the copy.
+ * built with RF_HAVE_IPSEC_MB, Intel's ipsec-mb from the source into the slab, so that the
+ * encryption is the copy: AES-GCM by its direct calls, AES-CM + HMAC-SHA1 as multi-buffer jobs of
+ * a whole batch, by the same engine as the server's (csrc/srtp/ipsec_mb.c).
  *
- * It counts its own thread's CPU time, as the server's is counted. No RTCP, no parsing, no
- * bookkeeping, no ingress: a real server cannot be below it with the same sizes and runs.
+ * With `due` times it sleeps until each pass is due, as a server waits for its publisher; without,
+ * pass follows pass and all caches stay warm. It counts its own thread's CPU time, as the server's
+ * is counted. No RTCP, no parsing, no bookkeeping, no ingress: a real server cannot be below it
+ * with the same sizes and runs.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -30,24 +33,33 @@
 enum { SENDTO = 0, SENDMMSG = 1, GSO = 2 };
 enum { BATCH = 64, SLAB = 512 * 1024, PACKET_MAX = 1500, TRAILER = 16, HEADER = 12 };
 
-#ifdef RB_IPSEC_MB
+#ifdef RF_HAVE_IPSEC_MB
 #include <intel-ipsec-mb.h>
 #include <stdlib.h>
+
+#include "srtp/engine.h"
+
 static IMB_MGR *manager;
+static rf_srtp_engine engine;
+static rf_srtp_job jobs[RF_SRTP_BATCH];
+static int job_count;
 #endif
 
 typedef int (*protect_fn)(void *ctx, void *packet, int *len);
 
-typedef struct plan {
+typedef struct plan { /* floor.py has the same fields */
     int fd;
     int mode;
     int max_run;
     int destinations;
-    uint32_t address; /* network order */
+    int profile;         /* DTLS-SRTP's number; 0: no crypto */
+    uint8_t address[16]; /* v4-mapped or IPv6; the socket is of its family */
     uint16_t first_port;
     uint16_t passes;      /* passes of one round */
     const uint16_t *size; /* sizes of all packets, pass by pass, RTP header included */
     const uint8_t *count; /* packets of each pass */
+    const uint64_t *due;  /* ns from a round's start for each pass; NULL: at once */
+    uint64_t round_ns;    /* length of a round, where passes have a due time */
     int rounds;
     protect_fn protect; /* libsrtp's */
     void **contexts;    /* one per destination: srtp_t, or without `protect` ipsec-mb's schedules;
@@ -61,7 +73,7 @@ typedef struct outcome {
 typedef struct batch {
     struct mmsghdr message[BATCH];
     struct iovec iov[BATCH];
-    struct sockaddr_in to[BATCH];
+    struct sockaddr_storage to[BATCH];
     union {
         char bytes[CMSG_SPACE(sizeof(uint16_t))];
         size_t align;
@@ -80,8 +92,34 @@ static uint64_t now(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+#ifdef RF_HAVE_IPSEC_MB
+static void finish_jobs(outcome *o) {
+    if (!job_count)
+        return;
+    engine.protect(&engine, jobs, job_count);
+    for (int i = 0; i < job_count; i++)
+        o->errors += jobs[i].rc != 0;
+    job_count = 0;
+}
+
+/* Would `count` packets more be too many for one batch of jobs? */
+static int is_full(int count) {
+    return job_count + count > RF_SRTP_BATCH;
+}
+#else
+static void finish_jobs(outcome *o) {
+    (void)o;
+}
+
+static int is_full(int count) {
+    (void)count;
+    return 0;
+}
+#endif
+
 static void flush(const plan *p, outcome *o) {
     int at = 0;
+    finish_jobs(o);
     while (at < out.messages) {
         int sent;
         if (p->mode == SENDTO) {
@@ -105,16 +143,30 @@ static void flush(const plan *p, outcome *o) {
     out.used = 0;
 }
 
+static socklen_t receiver(const plan *p, uint16_t port, struct sockaddr_storage *to) {
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (memcmp(p->address, mapped, sizeof mapped) == 0) {
+        struct sockaddr_in *a = (struct sockaddr_in *)to;
+        a->sin_family = AF_INET;
+        a->sin_port = htons(port);
+        memcpy(&a->sin_addr, p->address + 12, 4);
+        return sizeof *a;
+    }
+    struct sockaddr_in6 *a = (struct sockaddr_in6 *)to;
+    a->sin6_family = AF_INET6;
+    a->sin6_port = htons(port);
+    memcpy(&a->sin6_addr, p->address, 16);
+    return sizeof *a;
+}
+
 /* One message of `len` bytes at `data`, cut into `segment` bytes if it is a run. */
 static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t len,
                  uint16_t segment) {
     int i = out.messages++;
     struct msghdr *m = &out.message[i].msg_hdr;
-    out.to[i] = (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = p->address};
     out.iov[i] = (struct iovec){data, len};
     *m = (struct msghdr){.msg_name = &out.to[i],
-                         .msg_namelen = sizeof out.to[i],
+                         .msg_namelen = receiver(p, port, &out.to[i]),
                          .msg_iov = &out.iov[i],
                          .msg_iovlen = 1};
     if (len > segment) {
@@ -129,51 +181,92 @@ static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t
     o->datagram_runs++;
 }
 
-#ifdef RB_IPSEC_MB
-static int encrypt(const void *schedule, const uint8_t *source, int size, uint8_t *to) {
+#ifdef RF_HAVE_IPSEC_MB
+static int encrypt_gcm(int profile, const void *schedule, const uint8_t *source, int size,
+                       uint8_t *to) {
     struct gcm_context_data context;
     uint8_t iv[HEADER];
     uint64_t len = (uint64_t)(size - HEADER);
     memcpy(iv, to, sizeof iv); /* sequence number and SSRC: differs from packet to packet */
-    IMB_AES128_GCM_ENC(manager, schedule, &context, to + HEADER, source + HEADER, len, iv, to,
-                       HEADER, to + size, TRAILER);
+    if (profile == RF_PROFILE_GCM_128)
+        IMB_AES128_GCM_ENC(manager, schedule, &context, to + HEADER, source + HEADER, len, iv, to,
+                           HEADER, to + size, TRAILER);
+    else
+        IMB_AES256_GCM_ENC(manager, schedule, &context, to + HEADER, source + HEADER, len, iv, to,
+                           HEADER, to + size, TRAILER);
     return size + TRAILER;
 }
-#else
-static int encrypt(const void *schedule, const uint8_t *source, int size, uint8_t *to) {
-    (void)schedule, (void)source, (void)size, (void)to;
-    return -1;
-}
-#endif
 
-/* A schedule of ipsec-mb for a 16-byte key, or NULL: not built in, or the CPU cannot. */
-void *rb_schedule(const uint8_t *key) {
-#ifdef RB_IPSEC_MB
-    if (!manager) {
-        IMB_ARCH arch = IMB_ARCH_NONE;
-        manager = alloc_mb_mgr(0);
-        if (manager)
-            init_mb_mgr_auto(manager, &arch);
-        if (arch < IMB_ARCH_SSE)
+static int encrypt(const plan *p, void *schedule, const uint8_t *source, int size, uint8_t *to) {
+    if (p->profile != RF_PROFILE_SHA1_80)
+        return encrypt_gcm(p->profile, schedule, source, size, to);
+    if (job_count == RF_SRTP_BATCH) /* flushed before, see one_pass() */
+        return -1;
+    jobs[job_count++] = (rf_srtp_job){.key = schedule,
+                                      .dst = to,
+                                      .src = source + HEADER,
+                                      .index = (uint64_t)(to[2] << 8 | to[3]),
+                                      .clear_len = HEADER,
+                                      .head_len = HEADER,
+                                      .src_len = (uint16_t)(size - HEADER),
+                                      .out_len = (uint16_t)(size + 10)};
+    return size + 10;
+}
+
+static int open_engine(void) {
+    static const rf_libsrtp none;
+    IMB_ARCH arch = IMB_ARCH_NONE;
+    if (manager)
+        return 1;
+    if (rf_srtp_engine_ipsec_mb(&engine, &none) != 0 || !(manager = alloc_mb_mgr(0)))
+        return 0;
+    init_mb_mgr_auto(manager, &arch);
+    return arch >= IMB_ARCH_SSE;
+}
+
+/* A schedule of ipsec-mb, or NULL: the CPU cannot. `key`: sizeof(rf_session_key) random bytes. */
+void *rb_schedule(int profile, const uint8_t *key) {
+    if (!open_engine())
+        return NULL;
+    if (profile == RF_PROFILE_SHA1_80) {
+        int rc;
+        rf_session_key session;
+        rf_srtp_key *made = calloc(1, sizeof *made);
+        memcpy(&session, key, sizeof session);
+        if (!made || rf_srtp_key_init(made, profile, NULL, NULL) != 0)
             return NULL;
+        made->schedule = engine.expand(&engine, profile, &session, &rc);
+        return made;
     }
     struct gcm_key_data *schedule = aligned_alloc(64, (sizeof *schedule + 63) / 64 * 64);
-    if (schedule)
+    if (schedule && profile == RF_PROFILE_GCM_128)
         IMB_AES128_GCM_PRE(manager, key, schedule);
+    else if (schedule)
+        IMB_AES256_GCM_PRE(manager, key, schedule);
     return schedule;
-#else
-    (void)key;
-    return NULL;
-#endif
 }
 
-void rb_schedule_free(void *schedule) {
-#ifdef RB_IPSEC_MB
+void rb_schedule_free(int profile, void *schedule) {
+    if (profile == RF_PROFILE_SHA1_80 && schedule)
+        engine.forget(((rf_srtp_key *)schedule)->schedule);
     free(schedule);
-#else
-    (void)schedule;
-#endif
 }
+#else
+static int encrypt(const plan *p, void *schedule, const uint8_t *source, int size, uint8_t *to) {
+    (void)p, (void)schedule, (void)source, (void)size, (void)to;
+    return -1;
+}
+
+/* NULL: not built in. */
+void *rb_schedule(int profile, const uint8_t *key) {
+    (void)profile, (void)key;
+    return NULL;
+}
+
+void rb_schedule_free(int profile, void *schedule) {
+    (void)profile, (void)schedule;
+}
+#endif
 
 static int write_packet(const plan *p, int destination, int stream, const uint8_t *source, int size,
                         uint8_t *to) {
@@ -185,7 +278,7 @@ static int write_packet(const plan *p, int destination, int stream, const uint8_
     if (!p->contexts)
         return size + TRAILER;
     if (!p->protect)
-        return encrypt(p->contexts[destination], source, size, to);
+        return encrypt(p, p->contexts[destination], source, size, to);
     int len = size;
     if (p->protect(p->contexts[destination], to, &len) != 0)
         return -1;
@@ -201,7 +294,8 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
         int segments = 0, segment = 0, last = 0;
         if (p->contexts && d + 1 < p->destinations)
             __builtin_prefetch(p->contexts[d + 1]);
-        if (out.used + (size_t)count * PACKET_MAX > SLAB || out.messages + count > BATCH)
+        if (out.used + (size_t)count * PACKET_MAX > SLAB || out.messages + count > BATCH ||
+            is_full(count))
             flush(p, o);
         for (int i = 0; i < count; i++) {
             uint8_t *to = slab + out.used;
@@ -232,6 +326,12 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
     flush(p, o);
 }
 
+static void wait_until(uint64_t ns) {
+    struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+        ;
+}
+
 int rb_floor(const plan *p, outcome *o) {
     static uint8_t source[256 * PACKET_MAX];
     memset(o, 0, sizeof *o);
@@ -248,6 +348,8 @@ int rb_floor(const plan *p, outcome *o) {
     for (int r = 0; r < p->rounds; r++) {
         const uint16_t *size = p->size;
         for (int pass = 0; pass < p->passes; pass++) {
+            if (p->due)
+                wait_until(wall + (uint64_t)r * p->round_ns + p->due[pass]);
             one_pass(p, o, source, size, p->count[pass]);
             size += p->count[pass];
         }
@@ -261,10 +363,24 @@ int rb_floor(const plan *p, outcome *o) {
  * the copy included (as a sender that keeps the plain text must); 0: the cipher refuses. */
 uint64_t rb_protect(const plan *p, int size) {
     static uint8_t source[PACKET_MAX] = {0x80, 0x60};
+    outcome o = {0};
     uint64_t cpu = now(CLOCK_THREAD_CPUTIME_ID);
-    for (int r = 0; r < p->rounds; r++)
-        for (int d = 0; d < p->destinations; d++)
-            if (write_packet(p, d, 0, source, size, slab) < 0)
+    for (int r = 0; r < p->rounds; r++) {
+        out.used = 0;
+        for (int d = 0; d < p->destinations; d++) {
+            int len = write_packet(p, d, 0, source, size, slab + out.used);
+            if (len < 0)
                 return 0;
+            out.used += (size_t)len;
+            if (out.used + PACKET_MAX > SLAB || is_full(1)) {
+                finish_jobs(&o);
+                out.used = 0;
+            }
+        }
+        finish_jobs(&o);
+    }
+    out.used = 0;
+    if (o.errors)
+        return 0;
     return now(CLOCK_THREAD_CPUTIME_ID) - cpu;
 }

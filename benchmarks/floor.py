@@ -1,15 +1,18 @@
 """The floor and the cipher alone: what no server with the same means can be below.
 
-``floor.c`` is compiled when it is needed (a C compiler is the only demand). The floor sends the
-same packet sizes in the same run lengths to as many destinations through the same lab and the same
-counting drop, without a cipher, with libsrtp's protect (a session for each destination, with two
-streams, as a viewer has), and with ipsec-mb's AES-128-GCM.
+``floor.c`` is compiled when it is needed (a C compiler is the only demand). The floor sends a whole
+group of pictures with its audio (the same packet sizes, each frame in runs of up to 16, audio
+alone) to as many destinations through the same lab and the same counting drop: without a cipher,
+with libsrtp's protect (a session for each destination, with two streams, as a viewer has), and
+with ipsec-mb. *Hot*: pass after pass without a pause. *Paced*: each pass when a publisher would
+send it, sleeping in between, so that caches and the core cool down as a server's do.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import ipaddress
 import os
 import random
 import shutil
@@ -24,17 +27,27 @@ from pylibsrtp import Policy
 from pylibsrtp._binding import ffi, lib
 
 from . import results
-from .media import AUDIO_BYTES, PACKET, RTP_HEADER, Media
-from .netlab import SINK, Lab, enter_namespace
+from .media import (
+    AUDIO_BYTES,
+    AUDIO_PER_SECOND,
+    FPS,
+    GOP_SECONDS,
+    PACKET,
+    RTP_HEADER,
+    Media,
+)
+from .netlab import Lab, enter_namespace
 
 MODES = ("sendto", "sendmmsg", "gso")
-PROFILES = {
-    "AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
-    "AES128_CM_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
+PROFILES = {  # libsrtp's number, bytes of master key and salt, DTLS-SRTP's number
+    "AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28, 7),
+    "AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44, 8),
+    "AES128_CM_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30, 1),
 }
-
-
 MB_PROFILE = "AEAD_AES_128_GCM"
+ROOT = Path(__file__).resolve().parent.parent
+_SESSION_KEY = 66  # sizeof(rf_session_key)
+_HOT_PACKETS = 1_200_000  # about half a second
 
 
 class NoEngine(RuntimeError):
@@ -51,11 +64,14 @@ class _Plan(ctypes.Structure):
         ("mode", ctypes.c_int),
         ("max_run", ctypes.c_int),
         ("destinations", ctypes.c_int),
-        ("address", ctypes.c_uint32),
+        ("profile", ctypes.c_int),
+        ("address", ctypes.c_uint8 * 16),
         ("first_port", ctypes.c_uint16),
         ("passes", ctypes.c_uint16),
         ("size", ctypes.POINTER(ctypes.c_uint16)),
         ("count", ctypes.POINTER(ctypes.c_uint8)),
+        ("due", ctypes.POINTER(ctypes.c_uint64)),
+        ("round_ns", ctypes.c_uint64),
         ("rounds", ctypes.c_int),
         ("protect", ctypes.c_void_p),
         ("contexts", ctypes.POINTER(ctypes.c_void_p)),
@@ -76,9 +92,11 @@ def build() -> ctypes.CDLL:
         raise NoCompiler("no C compiler found: install gcc or set CC")
     source = Path(__file__).with_name("floor.c")
     command = [*compiler.split(), "-O2", "-march=native", "-Wall", "-shared", "-fPIC"]
+    command += [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
+    engine = [str(ROOT / "csrc/srtp" / name) for name in ("ipsec_mb.c", "libsrtp.c")]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "floor.so"
-        for options in (["-DRB_IPSEC_MB", "-lIPSec_MB"], []):
+        for options in ([*engine, "-DRF_HAVE_IPSEC_MB", "-lIPSec_MB"], []):
             done = subprocess.run(
                 [*command, "-o", str(target), str(source), *options],
                 capture_output=True,
@@ -93,8 +111,8 @@ def build() -> ctypes.CDLL:
     library.rb_protect.restype = ctypes.c_uint64
     library.rb_protect.argtypes = (ctypes.c_void_p, ctypes.c_int)
     library.rb_schedule.restype = ctypes.c_void_p
-    library.rb_schedule.argtypes = (ctypes.c_char_p,)
-    library.rb_schedule_free.argtypes = (ctypes.c_void_p,)
+    library.rb_schedule.argtypes = (ctypes.c_int, ctypes.c_char_p)
+    library.rb_schedule_free.argtypes = (ctypes.c_int, ctypes.c_void_p)
     return library
 
 
@@ -102,7 +120,7 @@ class Keys:
     """A key for each destination, as the C side wants them; ``engine`` says whose.
 
     libsrtp: a session for each, with a stream for each SSRC as it appears. ipsec-mb: a key
-    schedule for each, AES-128-GCM only.
+    schedule for each, scattered over memory and in no order, as those of a server are.
     """
 
     def __init__(
@@ -110,18 +128,21 @@ class Keys:
     ) -> None:
         self.protect: int | None = None
         self.contexts: Any = None
+        self.profile = 0
         self._schedules: list[int] = []
         self._library = library
         if profile is None:
             return
+        number, key_length, self.profile = PROFILES[profile]
         if engine == "ipsec-mb":
-            # scattered over memory and in no order, as those of a server are
-            self._schedules = [library.rb_schedule(os.urandom(16)) for _ in range(4 * destinations)]
+            self._schedules = [
+                library.rb_schedule(self.profile, os.urandom(_SESSION_KEY))
+                for _ in range(4 * destinations)
+            ]
             if not all(self._schedules):
                 raise NoEngine("floor.c was built without ipsec-mb, or this CPU cannot run it")
             pointers = random.Random(1).sample(self._schedules, destinations)
         else:
-            number, key_length = PROFILES[profile]
             outbound = Policy.SSRC_ANY_OUTBOUND
             self._sessions = [
                 pylibsrtp.Session(Policy(os.urandom(key_length), outbound, 0, number))
@@ -133,16 +154,27 @@ class Keys:
 
     def close(self) -> None:
         for schedule in self._schedules:
-            self._library.rb_schedule_free(schedule)
+            self._library.rb_schedule_free(self.profile, schedule)
         self._schedules = []
 
 
-def passes_of(bitrate: int) -> list[list[int]]:
-    """A tenth of a second of the media as fan-out passes: 3 frames in one run each, 5 audio
-    packets alone (no key frame)."""
-    frame = [len(p.data) for p in Media(bitrate, 1, 2).video_frame(False, 0)]
+def passes_of(bitrate: int) -> list[tuple[int, list[int]]]:
+    """One group of pictures as fan-out passes: when each is due, ns from its start, and the sizes
+    of its packets; a key frame first, audio packets alone."""
+    media = Media(bitrate, 1, 2)
+    passes = [
+        (
+            round(frame * 1e9 / FPS),
+            [len(p.data) for p in media.video_frame(frame == 0, 0)],
+        )
+        for frame in range(FPS * GOP_SECONDS)
+    ]
     audio = [AUDIO_BYTES + RTP_HEADER]
-    return [frame, audio, audio, frame, audio, frame, audio, audio]
+    passes += [
+        (round((block + 0.5) * 1e9 / AUDIO_PER_SECOND), audio)
+        for block in range(AUDIO_PER_SECOND * GOP_SECONDS)
+    ]
+    return sorted(passes, key=lambda one: one[0])
 
 
 def protect_ns(
@@ -150,7 +182,12 @@ def protect_ns(
 ) -> float:
     """ns to copy and protect one packet of ``size`` bytes (RTP header included)."""
     keys = Keys(library, engine, profile, destinations)
-    plan = _Plan(destinations=destinations, protect=keys.protect, contexts=keys.contexts)
+    plan = _Plan(
+        destinations=destinations,
+        profile=keys.profile,
+        protect=keys.protect,
+        contexts=keys.contexts,
+    )
     plan.rounds = 4
     library.rb_protect(ctypes.byref(plan), size)
     plan.rounds = 40
@@ -170,41 +207,48 @@ def floor_row(
     engine: str = "libsrtp",
     bitrate: int = 2_500_000,
     destinations: int = 500,
-    rounds: int = 20,
+    paced: bool = False,
     cpu: int = 0,
 ) -> dict[str, Any]:
     """One row: CPU ns a packet of the bare sender, and whether all of it arrived."""
     passes = passes_of(bitrate)
-    sizes = [size for one in passes for size in one]
+    sizes = [size for _, one in passes for size in one]
     keys = Keys(library, engine, crypto, destinations)
+    address = ipaddress.ip_address(lab.sink_address)
     enter_namespace(lab.server_namespace)
     try:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_DGRAM)
     finally:
         enter_namespace(lab.load_namespace)
     outcome = _Outcome()
     first_port = 10000
+    mapped = bytes(10) + b"\xff\xff" if address.version == 4 else b""
     plan = _Plan(
-        sock.fileno(),
-        MODES.index(mode),
-        16,
-        destinations,
-        int.from_bytes(socket.inet_aton(SINK), "little"),
-        first_port,
-        len(passes),
-        (ctypes.c_uint16 * len(sizes))(*sizes),
-        (ctypes.c_uint8 * len(passes))(*map(len, passes)),
-        rounds,
-        keys.protect,
-        keys.contexts,
+        fd=sock.fileno(),
+        mode=MODES.index(mode),
+        max_run=16,
+        destinations=destinations,
+        profile=keys.profile,
+        address=(ctypes.c_uint8 * 16)(*(mapped + address.packed)),
+        first_port=first_port,
+        passes=len(passes),
+        size=(ctypes.c_uint16 * len(sizes))(*sizes),
+        count=(ctypes.c_uint8 * len(passes))(*(len(one) for _, one in passes)),
+        round_ns=GOP_SECONDS * 1_000_000_000,
+        protect=keys.protect,
+        contexts=keys.contexts,
     )
     ports = range(first_port, first_port + destinations)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
-        plan.rounds = 2
+        plan.rounds = 1
         library.rb_floor(ctypes.byref(plan), ctypes.byref(outcome))
-        plan.rounds = rounds
+        if paced:
+            plan.due = (ctypes.c_uint64 * len(passes))(*(due for due, _ in passes))
+        else:
+            plan.rounds = max(1, round(_HOT_PACKETS / len(sizes) / destinations))
         counted = sum(lab.sink.rtp(port).packets for port in ports)
         library.rb_floor(ctypes.byref(plan), ctypes.byref(outcome))
         counted = sum(lab.sink.rtp(port).packets for port in ports) - counted
@@ -217,6 +261,7 @@ def floor_row(
         "segmentation": lab.segmentation,
         "crypto": crypto or "none",
         "engine": engine if crypto else None,
+        "paced": paced,
         "destinations": destinations,
         "packets": outcome.packets,
         "arrived": counted,
@@ -234,7 +279,7 @@ def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0)
     ciphers: list[tuple[str, str]] = [("libsrtp", name) for name in PROFILES]
     with contextlib.suppress(NoEngine):
         Keys(library, "ipsec-mb", MB_PROFILE, 1).close()
-        ciphers.append(("ipsec-mb", MB_PROFILE))
+        ciphers += [("ipsec-mb", name) for name in PROFILES]
     rows: list[dict[str, Any]] = []
     for segmentation in segmentations:
         lab = Lab(segmentation)

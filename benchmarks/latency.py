@@ -39,7 +39,7 @@ def run(counts: list[int], settings: Settings, say: Say) -> dict[str, Any]:
                 "frame_end_p50_us": delays["frame_end"]["p50"],
                 "frame_end_p99_us": delays["frame_end"]["p99"],
                 "key_end_p99_us": delays["key_end"]["p99"],
-                "packets_lost": figures["packets_lost"],
+                "lost": figures["lost"],
                 "caveats": figures["caveats"],
             }
         )

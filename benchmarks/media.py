@@ -19,6 +19,7 @@ AUDIO_PER_SECOND = 50
 AUDIO_BYTES = 160
 VIDEO_PT, AUDIO_PT = 96, 8
 VIDEO_CLOCK, AUDIO_CLOCK = 90000, 8000
+_VIEWER_SSRC = 1  # sender of a viewer's RTCP
 _MARK = struct.Struct("!IQ")  # magic, index
 _MAGIC = 0x72746366
 _NOISE = random.Random(1).randbytes(1 << 16)
@@ -147,3 +148,16 @@ def sender_report(ssrc: int, unix_time: float, timestamp: int, packets: int, oct
     item = b"\x01\x05bench"
     chunk = struct.pack("!I", ssrc) + item + bytes(4 - (len(item) % 4))
     return report + struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk
+
+
+def receiver_feedback(ssrc: int, highest: int, percent: float, lost: list[int]) -> bytes:
+    """A viewer's RTCP compound: RR with one report block (RFC 3550 6.4.2), SDES, and a generic NACK
+    for ``lost`` sequence numbers (RFC 4585 6.2.1), one pair each, if there are any."""
+    block = struct.pack("!IIIIII", ssrc, round(percent * 2.56) << 24, highest, 0, 0, 0)
+    report = struct.pack("!BBHI", 0x81, 201, 7, _VIEWER_SSRC) + block
+    chunk = struct.pack("!I", _VIEWER_SSRC) + b"\x01\x05bench" + b"\0"
+    data = report + struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk
+    if lost:
+        pairs = b"".join(struct.pack("!HH", number, 0) for number in lost)
+        data += struct.pack("!BBHII", 0x81, 205, 2 + len(lost), _VIEWER_SSRC, ssrc) + pairs
+    return data

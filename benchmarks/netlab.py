@@ -30,6 +30,7 @@ from .bpf import BpfUnavailable, CountingDrop
 SERVER = "10.199.0.1"
 PROBE = "10.199.0.2"
 SINK = "10.199.0.3"
+_IPV6 = "fd10:199::"
 _CLONE_NEWNET = 0x40000000
 _SIOCETHTOOL = 0x8946
 _GSTRINGS, _GSSET_INFO, _GFEATURES, _SFEATURES = 0x1B, 0x37, 0x3A, 0x3B
@@ -95,19 +96,20 @@ class Lab:
     server's process, ``load_namespace`` the one to come back to.
     """
 
-    server, probe_address, sink_address = SERVER, PROBE, SINK
-
-    def __init__(self, segmentation: str = "software") -> None:
+    def __init__(self, segmentation: str = "software", ipv6: bool = False) -> None:
         if segmentation not in ("software", "device"):
             raise ValueError(f"segmentation {segmentation!r}")
         self.segmentation = segmentation
+        self._ipv6 = ipv6
+        addresses = [f"{_IPV6}{i}" for i in (1, 2, 3)] if ipv6 else [SERVER, PROBE, SINK]
+        self.server, self.probe_address, self.sink_address = addresses
         self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.server_namespace = _new_namespace()
         _ip("link set lo up")
         self.load_namespace = _new_namespace()
         try:
             self._plug()
-            self.sink = CountingDrop(socket.if_nametoindex("load"), SINK)
+            self.sink = CountingDrop(socket.if_nametoindex("load"), self.sink_address)
         except BpfUnavailable as error:
             enter_namespace(self._home)
             raise LabUnavailable(f"no counting drop at ingress: {error}") from error
@@ -119,12 +121,14 @@ class Lab:
         peer = f"/proc/{os.getpid()}/fd/{self.server_namespace}"
         _ip("link set lo up")
         _ip(f"link add load type veth peer name server netns {peer}")
-        for address in (PROBE, SINK):
-            _ip(f"addr add {address}/24 dev load")
+        # no duplicate address detection: the addresses are there at once
+        rest = "64 dev {} nodad" if self._ipv6 else "24 dev {}"
+        for address in (self.probe_address, self.sink_address):
+            _ip(f"addr add {address}/" + rest.format("load"))
         _ip("link set load up")
         enter_namespace(self.server_namespace)
         try:
-            _ip(f"addr add {SERVER}/24 dev server")
+            _ip(f"addr add {self.server}/" + rest.format("server"))
             _ip("link set server up")
             set_feature("server", "tx-udp-segmentation", self.segmentation == "device")
         finally:

@@ -31,6 +31,11 @@ _PROFILES = {
     7: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
     8: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
 }
+_OPENSSL = {
+    "AEAD_AES_128_GCM": b"SRTP_AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM": b"SRTP_AEAD_AES_256_GCM",
+    "AES128_CM_HMAC_SHA1_80": b"SRTP_AES128_CM_SHA1_80",
+}
 PROFILE_NAMES = {1: "AES128_CM_HMAC_SHA1_80", 7: "AEAD_AES_128_GCM", 8: "AEAD_AES_256_GCM"}
 
 
@@ -47,6 +52,7 @@ class Credentials:
     fingerprints: tuple[tuple[str, str], ...]
     setup: str
     candidates: tuple[tuple[str, int], ...] = ()
+    ssrcs: tuple[int, ...] = ()  # the first of each m-section
 
 
 def make_offer(
@@ -101,8 +107,11 @@ def read_answer(sdp: str) -> Credentials:
     """The transport part of an answer (the first m-section's, which BUNDLE makes everybody's)."""
     values: dict[str, str] = {}
     fingerprints, candidates = [], []
+    ssrcs: dict[int, int] = {}  # by m-section
+    section = 0
     for line in sdp.splitlines():
         name, _, value = line[2:].partition(":")
+        section += line.startswith("m=")
         if not line.startswith("a="):
             continue
         if name == "fingerprint":
@@ -110,8 +119,10 @@ def read_answer(sdp: str) -> Credentials:
             fingerprints.append((algorithm.lower(), digits.strip().upper()))
         elif name == "candidate":
             part = value.split()
-            if part[2].lower() == "udp" and "." in part[4]:
+            if part[2].lower() == "udp":
                 candidates.append((part[4], int(part[5])))
+        elif name == "ssrc":
+            ssrcs.setdefault(section, int(value.split()[0]))
         else:
             values.setdefault(name, value.strip())
     return Credentials(
@@ -120,6 +131,7 @@ def read_answer(sdp: str) -> Credentials:
         tuple(dict.fromkeys(fingerprints)),
         values["setup"],
         tuple(dict.fromkeys(candidates)),
+        tuple(ssrcs.values()),
     )
 
 
@@ -162,6 +174,7 @@ class Peer:
     publish: bool = False
     ssrcs: tuple[int, int] = (0, 0)
     stun_interval: float = 0.3
+    srtp_profile: str | None = None  # the only one offered; None: all of ours
     deaf: bool = False  # media is dropped and counted at the socket (netlab.drop_media)
     sock: socket.socket = field(init=False)
     session_url: str = field(init=False, default="")
@@ -199,11 +212,15 @@ class Peer:
             self.session_url = urljoin(self.url, response.headers["Location"])
         self.answered = time.monotonic()
         self.remote = read_answer(body)
-        same = [c for c in self.remote.candidates if c[0].rpartition(".")[0] == self._network()]
-        candidates = same or list(self.remote.candidates)
+        dot = ":" if ":" in self.address else "."
+        reachable = [c for c in self.remote.candidates if dot in c[0]]
+        network = self.address.rpartition(dot)[0]
+        same = [c for c in reachable if c[0].rpartition(dot)[0] == network]
+        candidates = same or reachable
         if not candidates:
-            raise JoinFailed("the answer has no IPv4 UDP candidate")
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            raise JoinFailed(f"the answer has no UDP candidate for {self.address}")
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         if self.deaf:
             drop_media(self.sock)
         self.sock.bind((self.address, 0))
@@ -224,8 +241,10 @@ class Peer:
                 self._timer.cancel()
             self._transport.close()
 
-    def _network(self) -> str:
-        return self.address.rpartition(".")[0]
+    @property
+    def ssrcs_in(self) -> tuple[int, ...]:
+        """What the server sends under: video, audio."""
+        return self.remote.ssrcs
 
     def check(self) -> bytes:
         """One more connectivity check (consent, RFC 7675), to be sent on ``sock``."""
@@ -261,6 +280,7 @@ class Peer:
             certificate=self.certificate,
             is_client=self.remote.setup == "passive",
             remote_fingerprints=self.remote.fingerprints,
+            **({"profiles": _OPENSSL[self.srtp_profile]} if self.srtp_profile else {}),
         )
         self._dtls.start(now)
         self._pump(now)

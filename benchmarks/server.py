@@ -79,7 +79,7 @@ class Server:
         command = [
             *COMMAND,
             *("--host", address),
-            *("--port", "0", "--udp-port", "0", "--workers", "1", "--log-level", "warning"),
+            *("--port", "0", "--udp-port", "0", "--log-level", "warning"),
             *(extra or []),
         ]
 

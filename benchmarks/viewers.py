@@ -24,7 +24,7 @@ from pylibsrtp import Error as SrtpError
 
 from rtcfwd.certs import Certificate
 
-from .media import AUDIO_PT, Media
+from .media import AUDIO_PT, PACKET, Media, receiver_feedback
 from .netlab import dropped
 from .peer import Peer
 from .rpc import Worker
@@ -47,9 +47,17 @@ class Viewers(Worker):
     """Methods are called over :class:`benchmarks.rpc.Remote`."""
 
     def __init__(
-        self, url: str, sink: str, probe: str, deaf: bool = False, stun_interval: float = 2.5
+        self,
+        url: str,
+        sink: str,
+        probe: str,
+        deaf: bool = False,
+        stun_interval: float = 2.5,
+        profile: str | None = None,
+        bitrate: int = 0,
     ) -> None:
         self.url, self.sink, self.probe, self.deaf = url, sink, probe, deaf
+        self.profile = profile
         self.stun_interval = stun_interval
         self.peers: list[Peer] = []
         self.sampled: list[Peer] = []
@@ -61,6 +69,9 @@ class Viewers(Worker):
         self._next_check = 0
         self._check_at = 0.0
         self.checks_sent = 0
+        self.talked = 0  # RTCP packets sent
+        self.video_rate = bitrate / 8 / PACKET  # packets a second, about
+        self._owed: dict[int, float] = {}  # NACKs that a viewer has not sent yet, by port
 
     # ---- joining ----
 
@@ -76,7 +87,7 @@ class Viewers(Worker):
                 sampled = number in chosen
                 address = self.probe if sampled else self.sink
                 deaf = self.deaf and not sampled
-                peer = Peer(self.url, address, certificate, deaf=deaf)
+                peer = Peer(self.url, address, certificate, deaf=deaf, srtp_profile=self.profile)
                 try:
                     await peer.join(http)
                 except Exception as error:
@@ -109,9 +120,9 @@ class Viewers(Worker):
         """Ports of the sunk viewers: where the kernel counts."""
         return [p.sock.getsockname()[1] for p in self._sunk()]
 
-    def counted(self) -> int:
-        """Media that arrived at the sunk viewers, where their sockets count it (``deaf``)."""
-        return sum(dropped(p.sock) for p in self._sunk())
+    def counted(self) -> list[int]:
+        """Media that arrived at each sunk viewer, where their sockets count it (``deaf``)."""
+        return [dropped(p.sock) for p in self._sunk()]
 
     def first_media_s(self) -> list[float]:
         """From POST to the first media packet, seconds, of the sampled viewers that got one."""
@@ -193,11 +204,29 @@ class Viewers(Worker):
                         peer.sock.recv(2048)
         return max(self._check_at - now, 0.0)
 
+    # ---- feedback ----
+
+    def talk_back(self, newest: dict[int, int], percent: float, interval: float) -> None:
+        """RTCP of every sunk viewer for the last ``interval`` seconds: a receiver report, and
+        NACKs for ``percent`` of its video packets, chosen among the newest (``newest``: the last
+        video sequence number by port, −1: none)."""
+        for peer in self._sunk():
+            port = peer.sock.getsockname()[1]
+            last = newest.get(port, -1)
+            owed = self._owed.get(port, 0.0) + percent / 100 * interval * self.video_rate
+            wanted = int(owed) if last >= 0 else 0
+            self._owed[port] = owed - wanted
+            lost = [(last - 2 * i) & 0xFFFF for i in range(wanted)]
+            data = receiver_feedback(peer.ssrcs_in[0], max(last, 0), percent, lost)
+            with contextlib.suppress(OSError):
+                peer.sock.send(peer.tx.protect_rtcp(data))
+                self.talked += 1
+
     # ---- the window ----
 
-    def begin(self) -> int:
+    def begin(self) -> tuple[int, int]:
         """Forget what the sampled viewers got so far, but keep their SRTP sessions in step.
-        Returns the consent checks sent so far."""
+        Returns the consent checks and RTCP packets sent so far."""
         self._overflow_before = list(self._overflow)
         for peer, kept in zip(self.sampled, self._kept, strict=True):
             waiting = list(kept)
@@ -205,7 +234,7 @@ class Viewers(Worker):
             for _, data in waiting[-1:] + waiting[::2000]:
                 with contextlib.suppress(SrtpError):
                     peer.rx.unprotect(data)
-        return self.checks_sent
+        return self.checks_sent, self.talked
 
     def finish(
         self, bitrate: int, packets: list[tuple[str, bool, bool, int]], stamps: bytes, first: int
@@ -222,15 +251,19 @@ class Viewers(Worker):
             name: array.array("q") for name in ("all", "audio", "video", "frame_end", "key_end")
         }
         totals = Counter[str]()
+        each = []
         for number, (peer, kept) in enumerate(zip(self.sampled, self._kept, strict=True)):
             judged = _judge(peer, kept, media, sent_at, first, delays)
             totals.update(judged)
+            each.append(judged["good"] + judged["wrong"] + judged["unmarked"])
             totals["socket_drops"] += self._overflow[number] - self._overflow_before[number]
         return {
             "samples": len(self.sampled),
             "counts": dict(totals),
             "delays": {name: values.tobytes() for name, values in delays.items()},
             "checks_sent": self.checks_sent,
+            "talked": self.talked,
+            "each": each,
         }
 
     def stop(self) -> None:

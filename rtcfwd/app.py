@@ -31,6 +31,7 @@ from rtcfwd.http.pages import Pages
 from rtcfwd.metrics import Metrics
 from rtcfwd.session.dispatch import Dispatcher
 from rtcfwd.session.registry import Registry
+from rtcfwd.tuning import SOCKET_BUFFER, buffer_hints
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ class Server:
             self.udp_port,
             " ".join(addresses),
         )
+        for hint in buffer_hints(self.forwarder.worker_stats()):
+            logger.warning("%s", hint)
 
     async def stop(self) -> None:
         """Stop in the closing order above; idempotent."""
@@ -199,6 +202,7 @@ def compiled_forwarder(config: Config) -> Forwarder:
             max_peers=config.max_viewers + 4 * config.max_streams,
             start_pace_bps=config.start_pace,
             remb_bps=config.remb,
+            socket_buffer=SOCKET_BUFFER,
             egress=config.egress,
             engine=config.engine,
         )

@@ -97,6 +97,7 @@ async def _run(settings: config.Config) -> None:
 def _doctor(settings: config.Config) -> int:
     """What a server with these settings would have to work with."""
     from rtcfwd.app import StartError, announced_addresses, compiled_forwarder
+    from rtcfwd.tuning import buffer_hints
 
     print(f"rtcfwd {__version__}, Python {sys.version.split()[0]}")
     print(f"cores: {len(os.sched_getaffinity(0))}")
@@ -107,14 +108,11 @@ def _doctor(settings: config.Config) -> int:
     print(f"SRTP engine: {forwarder.engine}")
     print(f"UDP segmentation offload: {'yes' if forwarder.gso else 'no'}")
     print(f"workers: {forwarder.workers}")
+    worker = forwarder.worker_stats()[0]
+    for name in ("receive_buffer", "send_buffer"):
+        print(f"socket {name.replace('_', ' ')}: {worker[name]} bytes")
+    for hint in buffer_hints([worker]):
+        print(hint)
     forwarder.close()
     print(f"addresses in answers: {' '.join(announced_addresses(settings))}")
-    for name, wanted in (("rmem_max", 4 << 20), ("wmem_max", 4 << 20)):
-        try:
-            with open(f"/proc/sys/net/core/{name}", encoding="ascii") as file:
-                value = int(file.read())
-        except (OSError, ValueError):
-            continue
-        hint = "" if value >= wanted else f"  (better {wanted}: sysctl -w net.core.{name}={wanted})"
-        print(f"net.core.{name}: {value}{hint}")
     return 0

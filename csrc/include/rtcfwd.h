@@ -248,14 +248,27 @@ typedef struct rf_worker_stats {
     uint64_t checks;                    /* STUN checks answered without the control plane */
     uint64_t kernel_drops;              /* SO_RXQ_OVFL */
     uint64_t delay_ns_sum, delay_count; /* append to send, media only */
-    uint64_t drops[64];                 /* by enum rf_drop */
+    uint64_t runs;      /* … and the messages they left in (GSO runs and singles) */
+    uint64_t drops[64]; /* by enum rf_drop */
     uint32_t peers;
-    uint32_t receive_buffer; /* what the kernel gave */
+    uint32_t receive_buffer, send_buffer; /* what the kernel gave */
+    uint32_t asked_buffer;                /* … of so much; 0: no socket */
 } rf_worker_stats;
+
+/* Bytes of the objects that live, by what they are for; the allocator's own share and libsrtp's
+ * contexts are not in it. */
+typedef struct rf_memory {
+    uint64_t workers; /* contexts, tables, queues, slabs: fixed by the configuration */
+    uint64_t streams; /* logs */
+    uint64_t publishers, viewers;
+    uint32_t viewer_count;
+    uint32_t viewer; /* one more viewer's: state, expanded key, places in tables */
+} rf_memory;
 
 int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out);
 int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out);
 int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out);
+int rf_get_memory(rf_forwarder *f, rf_memory *out);
 
 /* The names behind the numbers. */
 const char *rf_strerror(int err);

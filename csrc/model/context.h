@@ -131,7 +131,7 @@ typedef struct rf_ctx {
 
     /* figures */
     rf_counter turns, received, received_bytes, wakeups, punts, mailboxed, checks;
-    rf_counter delay_sum, delay_count;
+    rf_counter delay_sum, delay_count, runs;
     rf_counter drops[RF_DROP_COUNT];
 } rf_ctx;
 

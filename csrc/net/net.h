@@ -49,7 +49,7 @@ struct rf_net {
     void (*free)(rf_net *n);
     int fd;          /* -1 in memory */
     _Atomic int gso; /* the owner may turn it off; the control plane reads it */
-    uint32_t receive_buffer;
+    uint32_t receive_buffer, send_buffer; /* what the kernel gave */
     rf_net_counters counters;
 };
 

@@ -309,6 +309,13 @@ static int bind_socket(udp_net *u, const rf_config *config, uint16_t port) {
     return bind(u->net.fd, (struct sockaddr *)&at, len);
 }
 
+static uint32_t buffer_size(int fd, int which) {
+    int got = 0;
+    socklen_t len = sizeof got;
+    getsockopt(fd, SOL_SOCKET, which, &got, &len);
+    return (uint32_t)got / 2; /* the kernel doubles for its own book-keeping */
+}
+
 static int configure(udp_net *u, const rf_config *config) {
     int fd = u->net.fd;
     if (set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
@@ -326,10 +333,8 @@ static int configure(udp_net *u, const rf_config *config) {
     }
     set_option(fd, IPPROTO_IP, IP_PKTINFO, u->family == AF_INET);
     set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
-    int got = 0;
-    socklen_t len = sizeof got;
-    getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &got, &len);
-    u->net.receive_buffer = (uint32_t)got / 2; /* the kernel doubles for its own book-keeping */
+    u->net.receive_buffer = buffer_size(fd, SO_RCVBUF);
+    u->net.send_buffer = buffer_size(fd, SO_SNDBUF);
     return RF_OK;
 }
 

@@ -95,6 +95,7 @@ void rf_egress_flush(rf_ctx *x) {
         sum += now - x->info[i].arrival_ns;
     rf_count(&x->delay_sum, sum);
     rf_count(&x->delay_count, (uint64_t)sent_jobs);
+    rf_count(&x->runs, (uint64_t)done);
     x->job_count = 0;
     x->slab_at = 0;
 }

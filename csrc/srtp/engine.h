@@ -11,6 +11,7 @@
 #ifndef RF_SRTP_ENGINE_H
 #define RF_SRTP_ENGINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "rtcfwd.h"
@@ -44,7 +45,8 @@ typedef struct rf_srtp_engine rf_srtp_engine;
 struct rf_srtp_engine {
     const char *name;
     rf_libsrtp lib;
-    void *state; /* owned: the engine's own, one a thread */
+    void *state;           /* owned: the engine's own, one a thread */
+    size_t schedule_bytes; /* of one expanded key */
     void (*protect)(const rf_srtp_engine *e, rf_srtp_job *jobs, int count);
     /* The expanded form of a session key: NULL where the engine needs none. *rc tells failure. */
     void *(*expand)(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc);

@@ -240,6 +240,7 @@ int rf_srtp_engine_ipsec_mb(rf_srtp_engine *e, const rf_libsrtp *lib) {
     e->name = "ipsec-mb";
     e->lib = *lib;
     e->state = s;
+    e->schedule_bytes = (sizeof(schedule) + 63) / 64 * 64;
     e->protect = protect;
     e->expand = expand;
     e->forget = forget;

@@ -103,6 +103,7 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->kernel_drops = rf_read(&n->kernel_drops);
     out->delay_ns_sum = rf_read(&x->delay_sum);
     out->delay_count = rf_read(&x->delay_count);
+    out->runs = rf_read(&x->runs);
     for (int i = 0; i < RF_DROP_COUNT && i < 64; i++)
         out->drops[i] = rf_read(&x->drops[i]);
     out->drops[RF_DROP_send_nobufs] += rf_read(&n->nobufs);
@@ -110,5 +111,59 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->drops[RF_DROP_send_unreachable] += rf_read(&n->unreachable);
     out->peers = f->load[worker];
     out->receive_buffer = x->net->receive_buffer;
+    out->send_buffer = x->net->send_buffer;
+    out->asked_buffer = x->net->fd >= 0 ? f->config.socket_buffer : 0;
+    return RF_OK;
+}
+
+/* ---- memory ---- */
+
+static uint64_t queue_bytes(const rf_queue *q) {
+    return (q->mask + 1) * q->stride;
+}
+
+static uint64_t worker_bytes(const rf_forwarder *f, const rf_ctx *x) {
+    const rf_config *c = &f->config;
+    uint64_t n = sizeof(rf_worker) + RF_SLAB + RF_EARLY * sizeof *x->early;
+    n += (x->paths.mask + 1) * sizeof *x->paths.entries;
+    n += (x->ufrags.mask + 1) * sizeof *x->ufrags.entries;
+    n += c->max_peers * (sizeof *x->peers + sizeof *x->own + sizeof *x->pubs);
+    n += c->max_streams * sizeof *x->subs;
+    n += queue_bytes(&x->commands) + queue_bytes(&x->punts_known) + queue_bytes(&x->punts_unknown);
+    return n + queue_bytes(&x->notices) + queue_bytes(&f->shared.mailbox[x->worker].queue);
+}
+
+static uint64_t stream_bytes(const rf_stream *s) {
+    uint64_t n = sizeof *s;
+    for (int k = 0; k < RF_KINDS; k++)
+        n += (s->track[k].mask + 1) *
+             (sizeof *s->track[k].slots + RF_SLOT_STRIDE + sizeof *s->track[k].by_seq);
+    return n;
+}
+
+int rf_get_memory(rf_forwarder *f, rf_memory *out) {
+    uint64_t key = f->srtp.schedule_bytes;
+    /* a peer's places in the workers' tables of tuples and ufrags are part of `workers` */
+    uint64_t place = sizeof(rf_peer *);
+    memset(out, 0, sizeof *out);
+    out->viewer = (uint32_t)(sizeof(rf_peer) + sizeof(rf_view) + place + key);
+    out->workers = sizeof *f + f->config.max_peers * sizeof *f->peers +
+                   f->config.max_streams * sizeof *f->streams;
+    for (int w = 0; w < f->workers; w++)
+        out->workers += worker_bytes(f, &f->worker[w]->ctx);
+    for (uint32_t i = 0; i < f->config.max_streams; i++)
+        out->streams += f->streams[i].stream ? stream_bytes(f->streams[i].stream) : 0;
+    for (uint32_t i = 0; i < f->config.max_peers; i++) {
+        const rf_peer *p = f->peers[i].peer;
+        if (!p)
+            continue;
+        uint64_t expanded = p->told_schedule ? key : 0;
+        if (p->role == RF_PUBLISHER) {
+            out->publishers += sizeof *p + sizeof(rf_pub) + expanded;
+        } else {
+            out->viewers += sizeof *p + place + expanded + (p->told_view ? sizeof(rf_view) : 0);
+            out->viewer_count++;
+        }
+    }
     return RF_OK;
 }

@@ -250,13 +250,25 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t kernel_drops
         uint64_t delay_ns_sum
         uint64_t delay_count
+        uint64_t runs
         uint64_t drops[64]
         uint32_t peers
         uint32_t receive_buffer
+        uint32_t send_buffer
+        uint32_t asked_buffer
+
+    ctypedef struct rf_memory:
+        uint64_t workers
+        uint64_t streams
+        uint64_t publishers
+        uint64_t viewers
+        uint32_t viewer_count
+        uint32_t viewer
 
     int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out) noexcept
     int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) noexcept
     int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) noexcept
+    int rf_get_memory(rf_forwarder *f, rf_memory *out) noexcept
 
     const char *rf_strerror(int err) noexcept
     const char *rf_drop_name(int drop) noexcept

@@ -550,6 +550,11 @@ cdef class CompiledForwarder:
             all_workers.append(out)
         return all_workers
 
+    def memory_stats(self):
+        cdef rf_memory m
+        _check(rf_get_memory(self._open(), &m))
+        return m
+
 
 cdef rf_handle _handle(object value) except? 0:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 64:

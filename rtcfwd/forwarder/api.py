@@ -261,3 +261,8 @@ class Forwarder(Protocol):
 
     def worker_stats(self) -> list[dict[str, Any]]:
         """One dict a worker; ``drops`` maps a drop reason's name to its count."""
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes of the data plane's own objects: ``workers`` (tables, queues, slabs), ``streams``
+        (logs), ``publishers``, ``viewers`` of which there are ``viewer_count``, and ``viewer``,
+        what one more would take. libsrtp's contexts and the allocator's share are not in it."""

@@ -12,7 +12,7 @@ from .api import Event, Forwarder
 
 logger = logging.getLogger(__name__)
 
-_QUIET = frozenset({"fileno", "stream_stats", "peer_stats", "worker_stats"})
+_QUIET = frozenset({"fileno", "stream_stats", "peer_stats", "worker_stats", "memory_stats"})
 
 
 class LoggingForwarder:

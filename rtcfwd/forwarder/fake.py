@@ -187,6 +187,9 @@ class FakeForwarder:
     def worker_stats(self) -> list[dict[str, Any]]:
         return [{"sent": len(self.sent), "drops": {}} for _ in range(self.workers)]
 
+    def memory_stats(self) -> dict[str, int]:
+        return {"viewers": 0, "viewer_count": 0}
+
     # ---- inside ----
 
     def _note(self, name: str, *args: Any) -> None:

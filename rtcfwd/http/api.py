@@ -100,6 +100,7 @@ class Api:
                 "worker_stats": forwarder.worker_stats(),
                 "control_drops": dict(registry.counts.drops),
                 "memory": await asyncio.to_thread(resident_bytes),
+                "forwarder_memory": forwarder.memory_stats(),
                 "streams": len(registry.streams),
                 "sessions": len(registry.sessions),
                 "peers": len(registry.by_peer),

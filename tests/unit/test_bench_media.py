@@ -11,6 +11,7 @@ from benchmarks.media import (
     PACKET,
     Media,
     frame_bytes,
+    receiver_feedback,
     rtp_payload,
     sender_report,
 )
@@ -72,3 +73,16 @@ def test_sender_report_is_a_compound_of_whole_words() -> None:
 )
 def test_bit_rates(text: str, value: int) -> None:
     assert bitrate(text) == value
+
+
+def test_a_viewers_feedback_is_a_compound() -> None:
+    data = receiver_feedback(0xABCD, 77, 2.0, [65535, 3])
+    kinds, at = [], 0
+    while at < len(data):
+        kinds.append(data[at + 1])
+        at += 4 + 4 * int.from_bytes(data[at + 2 : at + 4])
+    assert at == len(data)
+    assert kinds == [201, 202, 205]
+    assert data[12:16] == bytes([5, 0, 0, 0])  # 2 % of 256 lost
+    assert data[-8:] == bytes.fromhex("ffff000000030000")
+    assert len(receiver_feedback(1, 0, 0.0, [])) < len(data)

@@ -7,7 +7,7 @@ from array import array
 
 import pytest
 
-from benchmarks import bpf, results
+from benchmarks import bpf, floor, results
 from benchmarks.findmax import judge
 from benchmarks.peer import Credentials, make_offer, read_answer
 from benchmarks.server import worker_totals
@@ -48,7 +48,12 @@ def test_offer_and_answer() -> None:
     )
     remote = read_answer(answer)
     assert remote == Credentials(
-        "abcd", "p" * 24, (("sha-256", "AA:BB"),), "passive", (("10.0.0.1", 8189),)
+        "abcd",
+        "p" * 24,
+        (("sha-256", "AA:BB"),),
+        "passive",
+        (("10.0.0.1", 8189), ("fe80::1", 8189)),
+        (1, 2),
     )
 
 
@@ -58,14 +63,26 @@ def test_worker_figures_are_added_up() -> None:
     assert worker_totals({"workers": 2}) == {}
 
 
-def test_the_drop_program_jumps_stay_inside() -> None:
-    code = bpf.drop_program(3, "10.199.0.3")
+@pytest.mark.parametrize("address", ["10.199.0.3", "fd10:199::3"])
+def test_the_drop_program_jumps_stay_inside(address: str) -> None:
+    code = bpf.drop_program(3, address)
     instructions = list(struct.iter_unpack("=BBhI", code))
     ends = [at for at, one in enumerate(instructions) if one[0] == 0x95]
     assert len(ends) == 2
     for at, (op, _, offset, _) in enumerate(instructions):
         if op & 7 == 5 and op not in (0x85, 0x95):
             assert at < at + 1 + offset < len(instructions)
+
+
+def test_the_floor_sends_what_a_publisher_does() -> None:
+    passes = floor.passes_of(2_500_000)
+    assert [due for due, _ in passes] == sorted(due for due, _ in passes)
+    frames = [sizes for _, sizes in passes if len(sizes) > 1]
+    assert len(frames) == 60
+    assert len(passes) == 160
+    assert len(frames[0]) > 4 * len(frames[1])
+    payload = sum(size - 12 for sizes in frames for size in sizes)
+    assert payload * 8 / 2 == pytest.approx(2_500_000, rel=0.02)
 
 
 def test_the_table_has_a_line_for_every_row() -> None:
@@ -96,7 +113,7 @@ def test_the_limits_of_the_most_viewers(
     lost: int, audio: float, frame_end: float | None, good: bool
 ) -> None:
     figures = {
-        "packets_lost": lost,
+        "lost": lost,
         "packets_sent": 1_000_000,
         "latency_us": {"audio": {"p99": audio}, "frame_end": {"p99": frame_end}},
     }

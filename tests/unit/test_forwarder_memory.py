@@ -193,6 +193,20 @@ def test_figures_have_names_and_types(forwarder: MemoryForwarder, peer: api.Peer
     assert set(stats["tracks"]) == {"audio", "video"}
 
 
+def test_memory_is_told_by_what_it_is_for(forwarder: MemoryForwarder) -> None:
+    before = forwarder.memory_stats()
+    assert before["workers"] > 1 << 20
+    stream = forwarder.open_stream()
+    opened = forwarder.memory_stats()
+    assert opened["streams"] - before["streams"] > 64 * 1600
+    for _ in range(3):
+        forwarder.open_peer(stream, api.Role.VIEWER)
+    after = forwarder.memory_stats()
+    assert after["viewer_count"] == before["viewer_count"] + 3
+    assert 0 < after["viewers"] - before["viewers"] <= 3 * after["viewer"]
+    assert after["viewer"] < 24 << 10  # what a viewer may take
+
+
 @pytest.mark.parametrize("size", [0, 1, 1600])
 def test_a_datagram_of_any_size_is_taken(forwarder: MemoryForwarder, size: int) -> None:
     forwarder.inject(0, path(), bytes(size), NOW)
