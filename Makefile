@@ -17,7 +17,7 @@ APT_TEST  := chromium firefox-esr clang clang-format llvm libclang-rt-14-dev ipr
 APT := $(APT_BUILD) $(APT_EXTRA) $(APT_TEST)
 
 C_SOURCES := $(shell find csrc -name '*.[ch]')
-BUILD_DEPS := $(C_SOURCES) setup.py $(wildcard rtcfwd/forwarder/_forwarder.p*)
+BUILD_DEPS := $(C_SOURCES) setup.py $(wildcard rtcfwd/forwarder/_*.p*)
 C_FORMAT := $(C_SOURCES) $(shell find tests -name '*.[ch]')
 C_WARN := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Wshadow -Werror \
   -Icsrc -Icsrc/include -fsyntax-only

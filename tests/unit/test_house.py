@@ -17,7 +17,7 @@ OWN = [
     p
     for folder in ("csrc", "rtcfwd", "tests", "benchmarks")
     for p in sorted((ROOT / folder).rglob("*"))
-    if p.suffix in {".c", ".h", ".py", ".pyx", ".pxd", ".js", ".css", ".html"}
+    if p.suffix in {".c", ".h", ".py", ".pyx", ".pxd", ".pxi", ".js", ".css", ".html"}
     and not {"build", "__pycache__"} & set(p.parts)
     and p.name != "_forwarder.c"
 ]
