@@ -4,6 +4,7 @@
                         ▲──────────── calls ───────────────────────┘    │
                                                        one loop timer ◀─┘
 
+Draining, if asked for: no new sessions, viewers are told to reconnect and have time to leave.
 Closing order: HTTP stops listening; sessions send close_notify and BYE; the data plane lets go of
 all peers (or a second passes); the bridge; the threads.
 """
@@ -11,15 +12,19 @@ all peers (or a second passes); the bridge; the threads.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 from aiohttp import web
 
 from rtcfwd import ice
+from rtcfwd.auth import Auth
 from rtcfwd.certs import Certificate
 from rtcfwd.config import Config
 from rtcfwd.forwarder.api import Event, Forwarder, ForwarderError
@@ -27,10 +32,12 @@ from rtcfwd.forwarder.bridge import EventBridge
 from rtcfwd.forwarder.debug import LoggingForwarder
 from rtcfwd.http import routes
 from rtcfwd.http.api import Api
+from rtcfwd.http.guard import Guard
 from rtcfwd.http.pages import Pages
 from rtcfwd.metrics import Metrics
 from rtcfwd.session.dispatch import Dispatcher
 from rtcfwd.session.registry import Registry
+from rtcfwd.tls import Tls, TlsError, self_signed_context
 from rtcfwd.tuning import SOCKET_BUFFER, buffer_hints
 
 logger = logging.getLogger(__name__)
@@ -65,6 +72,9 @@ class Server:
         self._metrics: Metrics | None = None
         self._started = False
         self._released: asyncio.Event | None = None  # while stopping: set when all is let go
+        self._viewers_gone: asyncio.Event | None = None  # while draining
+        self._auth: Auth | None = None
+        self._tls: Tls | None = None
 
     async def start(self) -> None:
         """Bind, start the threads, listen. Raises :class:`StartError`; then nothing is left."""
@@ -84,6 +94,7 @@ class Server:
         self.udp_port = self.forwarder.port
         self.http_port = listener.getsockname()[1]
         self.host = _reachable(config.host)
+        self._auth = await _start_auth(config)
         addresses = announced_addresses(config)
         self.registry = Registry(
             forwarder=self.forwarder,
@@ -100,7 +111,8 @@ class Server:
         self.forwarder.start()
         api = Api(self.registry, addresses, self.udp_port)
         pages = await asyncio.to_thread(Pages)  # reads files
-        app = routes.build(self.registry, api, self._metrics.text, pages, self._failed)
+        guard = Guard(self.registry, self._auth)
+        app = routes.build(self.registry, guard, api, self._metrics.text, pages, self._failed)
         # Not decompressed: a body that does not decode would leave its traceback in the log.
         self._runner = web.AppRunner(
             app,
@@ -110,8 +122,13 @@ class Server:
             shutdown_timeout=_CLOSING_S,
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        context = await asyncio.to_thread(self._tls_context, addresses)
+        await web.SockSite(self._runner, listener, ssl_context=context).start()
         self._listener = None  # the site's now
+        if self._tls is not None:
+            self._tls.start()
+        if warning := exposure(config):
+            logger.warning("%s", warning)
         logger.info(
             "SRTP engine %s, GSO %s, %d workers, UDP port %d, addresses %s",
             self.forwarder.engine,
@@ -123,11 +140,50 @@ class Server:
         for hint in buffer_hints(self.forwarder.worker_stats()):
             logger.warning("%s", hint)
 
+    @property
+    def scheme(self) -> str:
+        return "https" if self.config.tls_cert or self.config.tls_self_signed else "http"
+
+    def _tls_context(self, addresses: list[str]) -> ssl.SSLContext | None:
+        config = self.config
+        try:
+            if config.tls_self_signed:
+                return self_signed_context(["127.0.0.1", "::1", *addresses])
+            if config.tls_cert:
+                self._tls = Tls(Path(config.tls_cert), Path(config.tls_key))
+                return self._tls.context
+        except TlsError as error:
+            raise StartError(str(error)) from None
+        return None
+
+    async def reload(self) -> None:
+        """Read the certificate's files anew (SIGHUP)."""
+        if self._tls is not None:
+            await asyncio.to_thread(self._tls.reload, always=True)
+
+    async def drain(self) -> None:
+        """Take no new sessions, tell viewers to reconnect, and wait until they have left or the
+        drain time is over. :meth:`stop` ends what is left."""
+        self._viewers_gone = asyncio.Event()
+        self.registry.start_draining()
+        if not self.registry.has_viewers():
+            return
+        logger.info("draining for %g s at most", self.config.drain)
+        try:
+            async with asyncio.timeout(self.config.drain):
+                await self._viewers_gone.wait()
+        except TimeoutError:
+            logger.info("some viewers have not left")
+
     async def stop(self) -> None:
         """Stop in the closing order above; idempotent."""
+        if self._tls is not None:
+            await self._tls.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        if self._auth is not None:
+            await self._auth.close()
         if self._started and self._bridge is not None:
             self.registry.close_all()
             await self._let_go()
@@ -161,6 +217,8 @@ class Server:
         self._dispatch(event)
         if self._released is not None and self.registry.empty:
             self._released.set()
+        if self._viewers_gone is not None and not self.registry.has_viewers():
+            self._viewers_gone.set()
 
     def _arm(self, when: float | None) -> None:
         if self._timer is not None:
@@ -183,6 +241,34 @@ class Server:
             self._metrics.internal_errors += 1
         if len(self.internal_errors) < 10:
             self.internal_errors.append(error)
+
+
+async def _start_auth(config: Config) -> Auth | None:
+    auth = Auth.from_config(config)
+    if auth is not None:
+        try:
+            await auth.start()
+        except ValueError as error:
+            await auth.close()
+            raise StartError(str(error)) from None
+    return auth
+
+
+def exposure(config: Config) -> str:
+    """What to warn of at the start; empty when there is nothing."""
+    if ipaddress.ip_address(config.host).is_loopback:
+        return ""
+    secured = (
+        config.auth_tokens, config.auth_jwt_secret, config.auth_jwt_keys, config.auth_webhook
+    )  # fmt: skip
+    if not any(secured):
+        return (
+            "everybody who reaches this port may publish and watch: there is no --auth-… setting"
+            " (docs/secure.md), and --host is not 127.0.0.1"
+        )
+    if not (config.tls_cert or config.tls_self_signed or config.trusted_proxies):
+        return "tokens come in clear over HTTP: set --tls-cert and --tls-key (docs/secure.md)"
+    return ""
 
 
 def compiled_forwarder(config: Config) -> Forwarder:

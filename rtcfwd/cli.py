@@ -73,23 +73,36 @@ def _serve(settings: config.Config) -> int:
 
 
 async def _run(settings: config.Config) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM; the first one drains, a second one ends at once. SIGHUP reads
+    the certificate anew."""
     from rtcfwd.app import Server
 
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+    asked, hurried = asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        (hurried if asked.is_set() else asked).set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, end)
     server = Server(settings)
+    loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(server.reload())))
+    reloads: set[asyncio.Task[None]] = set()
     await server.start()
     try:
-        base = f"http://{server.host}:{server.http_port}"
+        base = f"{server.scheme}://{server.host}:{server.http_port}"
         print(f"rtcfwd: ready {base}/ udp:{server.udp_port}")
         print(f"  page      {base}/")
         print(f"  publish   {base}/whip/demo   (WHIP)")
         print(f"  watch     {base}/whep/demo   (WHEP)", flush=True)
-        await ended.wait()
+        await asked.wait()
         logging.getLogger(__name__).info("stopping")
+        draining = asyncio.ensure_future(server.drain())
+        hurry = asyncio.ensure_future(hurried.wait())
+        await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurry):
+            task.cancel()
+        await asyncio.gather(draining, hurry, return_exceptions=True)
     finally:
         await server.stop()
 

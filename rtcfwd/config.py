@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rtcfwd import config_access as access
+
 PREFIX = "RTCFWD_"
 
 
@@ -58,6 +60,16 @@ def _seconds(low: float, high: float) -> Parse:
         if not low <= number <= high:  # also refuses NaN
             raise wrong
         return number
+
+    return parse
+
+
+def _number(low: float, high: float) -> Parse:
+    def parse(value: object) -> float:
+        try:
+            return float(_seconds(low, high)(value))
+        except ValueError:
+            raise ValueError(f"wants a number from {low:g} to {high:g}") from None
 
     return parse
 
@@ -123,8 +135,12 @@ def _addresses(value: object) -> tuple[str, ...]:
 
 
 def _setting(default: Any, parse: Parse, help: str, metavar: str = "N", **more: Any) -> Any:
+    """``more``: ``many`` values; a ``secret``, which no message shows; a ``switch``, whose value
+    may be left out on the command line."""
     return field(
-        default=default, metadata={"parse": parse, "help": help, "metavar": metavar, **more}
+        default=default,
+        repr=not more.get("secret"),
+        metadata={"parse": parse, "help": help, "metavar": metavar, **more},
     )
 
 
@@ -175,6 +191,73 @@ class Config:
     tombstone: float = _setting(
         30.0, _seconds(0, 600), "time that DELETE of an ended session still answers 200", "S"
     )
+    rate_limit: float = _setting(
+        100.0, _number(0, 1e6), "POST, PATCH and DELETE a second and address; 0: no limit"
+    )
+    rate_burst: int = _setting(1000, _integer(1, 1_000_000), "the same, at once")
+
+    # Who may do what (docs/secure.md).
+    auth_tokens: tuple[tuple[str, str, str], ...] = _setting(
+        (), access.token_rules, "bearer tokens, each with the action and the streams it is for",
+        "ACTION:STREAM:TOKEN", many=True, secret=True,
+    )  # fmt: skip
+    auth_jwt_secret: str = _setting(
+        "", access.jwt_secret, "shared secret of signed tokens (HS256)", "SECRET", secret=True
+    )
+    auth_jwt_keys: str = _setting(
+        "", access.text, "JWKS with the public keys of signed tokens (RS256, ES256)", "FILE|URL"
+    )
+    auth_jwt_issuer: str = _setting("", access.text, "issuer (iss) that signed tokens name", "ISS")
+    auth_jwt_audience: str = _setting("", access.text, "audience (aud), likewise", "AUD")
+    auth_webhook: str = _setting("", access.http_url, "asked for each decision", "URL", secret=True)
+    auth_webhook_timeout: float = _setting(
+        3.0, _seconds(0.1, 30), "without its answer by then, access is refused", "S"
+    )
+    auth_webhook_parallel: int = _setting(32, _integer(1, 1024), "questions to it at a time")
+    auth_sessions: str = _setting(
+        "capability", _choice("capability", "token"),
+        "what PATCH and DELETE of a session need: its URL, or a token too", "MODE",
+    )  # fmt: skip
+    auth_delay: float = _setting(0.5, _seconds(0, 10), "a wrong token is answered so late", "S")
+    auth_failures: int = _setting(
+        120, _integer(1, 1_000_000), "wrong tokens a minute and address; more get 429"
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        (), access.networks, "proxies whose X-Forwarded-For is believed", "ADDR", many=True
+    )
+
+    # Where clients are sent, and how the server ends (docs/operate.md).
+    redirect: tuple[tuple[str, str, str], ...] = _setting(
+        (), access.redirect_rules, "streams that another server has (307)", "ACTION:STREAM:URL",
+        many=True,
+    )  # fmt: skip
+    redirect_full: str = _setting(
+        "", access.base_url, "server for those that this one has no room for (307)", "URL"
+    )
+    drain: float = _setting(
+        5.0, _seconds(0, 86_400), "time that viewers have to leave after SIGTERM", "S"
+    )
+    ice_servers: tuple[str, ...] = _setting(
+        (), access.ice_servers, "STUN and TURN servers for clients", "URL", many=True
+    )
+    turn_secret: str = _setting(
+        "", access.text, "secret shared with the TURN servers (use-auth-secret)", "SECRET",
+        secret=True,
+    )  # fmt: skip
+    turn_ttl: float = _setting(
+        3600.0, _seconds(60, 604_800), "time that a TURN credential made of it is good for", "S"
+    )
+    turn_username: str = _setting("", access.link_word, "fixed user name for TURN", "NAME")
+    turn_password: str = _setting(
+        "", access.link_word, "fixed password for TURN", "WORD", secret=True
+    )
+
+    tls_cert: str = _setting("", access.text, "certificate chain for HTTPS (PEM)", "FILE")
+    tls_key: str = _setting("", access.text, "its private key (PEM)", "FILE")
+    tls_self_signed: bool = _setting(
+        False, access.flag, "HTTPS with a certificate of its own making, for a try-out", "YES",
+        switch=True,
+    )  # fmt: skip
 
 
 _FIELDS = {f.name: f for f in dataclasses.fields(Config)}
@@ -185,8 +268,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE.toml", help="settings file (TOML)")
     for name, item in _FIELDS.items():
         meta = item.metadata
-        default = "" if item.default in ((), "") else f" (default {item.default})"
+        default = "" if item.default in ((), "", False) else f" (default {item.default})"
         many: dict[str, Any] = {"nargs": "+", "action": "extend"} if meta.get("many") else {}
+        if meta.get("switch"):
+            many = {"nargs": "?", "const": "yes"}
         parser.add_argument(
             "--" + name.replace("_", "-"),
             metavar=meta["metavar"],
@@ -215,8 +300,26 @@ def load(arguments: Mapping[str, object], environment: Mapping[str, str] | None 
         try:
             values[name] = item.metadata["parse"](value)
         except ValueError as error:
-            raise ConfigError(f"{source} = {value!r}: {error}") from None
-    return Config(**values)
+            shown = "" if item.metadata.get("secret") else f" = {value!r}"
+            raise ConfigError(f"{source}{shown}: {error}") from None
+    config = Config(**values)
+    _check_together(config)
+    return config
+
+
+def _check_together(config: Config) -> None:
+    """Settings that need each other, or that exclude each other."""
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError("tls_cert and tls_key: give both, or neither")
+    if config.tls_cert and config.tls_self_signed:
+        raise ConfigError("tls_self_signed: not together with tls_cert")
+    turn = any(url.startswith("turn") for url in config.ice_servers)
+    if bool(config.turn_username) != bool(config.turn_password):
+        raise ConfigError("turn_username and turn_password: give both, or neither")
+    if turn and not config.turn_secret and not config.turn_username:
+        raise ConfigError(
+            "ice_servers: a TURN server needs turn_secret, or turn_username and turn_password"
+        )
 
 
 def _read_toml(filename: str) -> dict[str, object]:

@@ -91,6 +91,12 @@ class _Collector(Collector):
             ("rtcfwd_internal_errors", "Faults of the server", self._metrics.internal_errors),
         ):
             yield CounterMetricFamily(name, text, value=number)
+        turned_away = CounterMetricFamily(
+            "rtcfwd_http_turned_away", "Requests answered before the endpoints", labels=["reason"]
+        )
+        for reason, value in counts.http.items():
+            turned_away.add_metric([reason], value)
+        yield turned_away
         drops = CounterMetricFamily(
             "rtcfwd_control_drops", "STUN and DTLS that came to nothing", labels=["reason"]
         )

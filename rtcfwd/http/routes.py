@@ -5,6 +5,7 @@
     …/session/{id}                              a session        /healthz
     /                /web/{file}                the page
 
+All but the page and /healthz stand behind the guard (``guard.py``).
 Every reply passes the problems middleware and gets the headers of ``headers.EVERYWHERE``.
 """
 
@@ -14,9 +15,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from rtcfwd.auth import Action
 from rtcfwd.session.registry import Registry
 
 from .api import Api
+from .guard import Guard
 from .headers import FRAGMENT, SDP, add_common
 from .pages import Pages
 from .problems import middleware
@@ -27,6 +30,7 @@ from .whip import SESSION_STEP, Endpoint, SessionUrl
 
 def build(
     registry: Registry,
+    guard: Guard,
     api: Api,
     metrics: Callable[[], bytes],
     pages: Pages,
@@ -38,13 +42,15 @@ def build(
         middlewares=[middleware(failed)], client_max_size=registry.config.max_body
     )
     app.on_response_prepare.append(add_common)
-    _add_signalling(app.router, registry)
+    _add_signalling(app.router, registry, guard)
 
     async def show_metrics(request: web.Request) -> web.Response:
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return web.Response(body=metrics(), headers={"Content-Type": kind})
 
     async def healthy(request: web.Request) -> web.Response:
+        if registry.draining:  # load balancers take it out
+            return web.Response(status=503, text="stopping\n")
         return web.Response(text="ok\n")
 
     for path, handler in (
@@ -52,6 +58,9 @@ def build(
         ("/api/v1/streams/{stream}", api.stream),
         ("/api/v1/server", api.server),
         ("/metrics", show_metrics),
+    ):
+        app.router.add_route("*", path, guard.admin(Resource({"GET": handler}).handle))
+    for path, handler in (
         ("/healthz", healthy),
         ("/", pages.index),
         ("/web/{file}", pages.file),
@@ -60,7 +69,7 @@ def build(
     return app
 
 
-def _add_signalling(router: web.UrlDispatcher, registry: Registry) -> None:
+def _add_signalling(router: web.UrlDispatcher, registry: Registry, guard: Guard) -> None:
     publishing = Endpoint(registry.publish)
     viewing = ViewerEndpoint(registry.view)
     whip = Resource({"GET": publishing.get, "POST": publishing.post}, {"Accept-Post": SDP})
@@ -71,8 +80,13 @@ def _add_signalling(router: web.UrlDispatcher, registry: Registry) -> None:
     session = Resource(
         {"GET": url.get, "DELETE": url.delete, "PATCH": url.patch}, {"Accept-Patch": FRAGMENT}
     )
-    for protocol, endpoint in (("whip", whip), ("whep", whep)):
-        router.add_route("*", f"/{protocol}/{{stream}}", endpoint.handle)
-        router.add_route("*", f"/webrtc/{protocol}", endpoint.handle)
+    for protocol, endpoint, action in (
+        ("whip", whip, Action.PUBLISH),
+        ("whep", whep, Action.VIEW),
+    ):
+        handle = guard.endpoint(action, endpoint.handle)
+        router.add_route("*", f"/{protocol}/{{stream}}", handle)
+        router.add_route("*", f"/webrtc/{protocol}", handle)
         for base in (f"/{protocol}", f"/webrtc/{protocol}"):
-            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", session.handle)
+            url_handle = guard.session(session.handle)
+            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", url_handle)

@@ -74,6 +74,7 @@ class Counts:
     joined: dict[Role, int] = field(default_factory=lambda: dict.fromkeys(Role, 0))
     connected: dict[Role, int] = field(default_factory=lambda: dict.fromkeys(Role, 0))
     refused: int = 0
+    http: Counter[str] = field(default_factory=Counter)  # turned away before the endpoints
     takeovers: int = 0
     events: int = 0
     drops: Counter[str] = field(default_factory=Counter)  # punted datagrams, by reason
@@ -108,6 +109,10 @@ class Registry:
         self._certificate = certificate
         self._candidates = tuple(candidates)
         self._policy = policy or CodecPolicy()
+        self.draining = False  # no new sessions
+        self.on_reconnect: list[Callable[[str], None]] = []
+        """Called once when the server is about to end, with the base URL of the server to go to
+        ("" for this one): tells viewers by server-sent events."""
         self._tombstones = Tombstones(self.timers)
         self._replacing = False
 
@@ -116,6 +121,7 @@ class Registry:
     def publish(self, name: str, body: bytes) -> Session:
         """A WHIP POST: ``body`` is the offer. Raises SdpError, :class:`Refused`."""
         offer = parse_offer(body)
+        self._check_draining()
         now = self.clock()
         stream = self.streams.get(name)
         self._check_room(Role.PUBLISHER)
@@ -166,6 +172,7 @@ class Registry:
     def view(self, name: str, body: bytes) -> Session:
         """A WHEP POST. Raises SdpError, :class:`Refused`."""
         offer = parse_offer(body)
+        self._check_draining()
         stream = self.streams.get(name)
         if stream is None or stream.publisher is None:
             raise self._refuse(
@@ -203,6 +210,17 @@ class Registry:
             return session_id in self._tombstones
         session.close("DELETE")
         return True
+
+    def start_draining(self) -> None:
+        """From now on joins are refused with 503, and viewers are told to go elsewhere. Media goes
+        on until :meth:`close_all`. Idempotent."""
+        if not self.draining:
+            self.draining = True
+            for tell in self.on_reconnect:
+                tell(self.config.redirect_full)
+
+    def has_viewers(self) -> bool:
+        return any(stream.viewers for stream in self.streams.values())
 
     def close_all(self) -> None:
         """End every session with close_notify, and every stream; PeerGone events follow."""
@@ -268,6 +286,10 @@ class Registry:
         self.by_handle.pop(handle, None)
 
     # ---- inside ----
+
+    def _check_draining(self) -> None:
+        if self.draining:
+            raise self._refuse(503, "Stopping", "This server stops; try again in a moment.", 2)
 
     def _check_room(self, role: Role) -> None:
         config = self.config

@@ -60,9 +60,84 @@ def test_values(name: str, value: str, wanted: object) -> None:
     assert getattr(config, name) == wanted
 
 
+def test_access_settings_in_all_their_forms(tmp_path: Path) -> None:
+    rules = ["publish:cam-*:0123456789abcdef", "*:*:f:e:d:c:b:a:9:8:7"]
+    wanted = (("publish", "cam-*", "0123456789abcdef"), ("*", "*", "f:e:d:c:b:a:9:8:7"))
+    assert parse("--auth-tokens", *rules).auth_tokens == wanted
+    assert parse(env={"RTCFWD_AUTH_TOKENS": " ".join(rules)}).auth_tokens == wanted
+    file = tmp_path / "a.toml"
+    file.write_text(
+        f"auth_tokens = {rules}\ntls_self_signed = true\n"
+        'redirect = ["view:*:https://edge.example.net:8443/x/"]\n'
+        'ice_servers = ["stun:a.example", "turn:[2001:db8::1]:3478?transport=udp"]\n'
+        'turn_secret = "s"\ntrusted_proxies = "127.0.0.1 10.0.0.0/8"\nrate_limit = 0.5\n'
+    )
+    config = parse("--config", str(file))
+    assert config.auth_tokens == wanted
+    assert config.tls_self_signed is True
+    assert config.redirect == (("view", "*", "https://edge.example.net:8443/x"),)
+    assert config.ice_servers == ("stun:a.example", "turn:[2001:db8::1]:3478?transport=udp")
+    assert config.trusted_proxies == ("127.0.0.1/32", "10.0.0.0/8")
+    assert config.rate_limit == 0.5
+    assert parse("--tls-self-signed").tls_self_signed is True
+    assert parse("--tls-self-signed", "no").tls_self_signed is False
+    assert parse(env={"RTCFWD_TLS_SELF_SIGNED": "1"}).tls_self_signed is True
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("auth_tokens", "publish:demo:short-hunter2"),
+        ("auth_tokens", "publish:hunter2hunter2hunter2"),
+        ("auth_tokens", "hunter2hunter2hunter2"),
+        ("auth_tokens", "watch:demo:hunter2hunter2hunter2"),
+        ("auth_tokens", "publish:a/b:hunter2hunter2hunter2"),
+        ("auth_jwt_secret", "hunter2"),
+        ("auth_webhook", "ftp://user:hunter2@host/"),
+        ("turn_password", "hunter2 with spaces"),
+        ("turn_secret", "hunter2\n"),
+    ],
+)
+def test_a_secret_is_not_told_with_its_mistake(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(f"--{name.replace('_', '-')}={value}")
+    assert f"--{name.replace('_', '-')}: wants" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tls-cert", "c.pem"], "tls_cert and tls_key: give both"),
+        (["--tls-key", "k.pem"], "tls_cert and tls_key: give both"),
+        (
+            ["--tls-cert", "c.pem", "--tls-key", "k.pem", "--tls-self-signed"],
+            "tls_self_signed: not together",
+        ),
+        (["--ice-servers", "turn:h"], "a TURN server needs turn_secret"),
+        (["--turn-username", "u"], "turn_username and turn_password: give both"),
+    ],
+)
+def test_settings_that_need_each_other(arguments: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redirect", "view:demo:edge.example.net"),
+        ("redirect", "admin:demo:https://edge.example.net"),
+        ("redirect_full", "edge.example.net"),
+        ("redirect_full", "https://edge.example.net/?x"),
+        ("ice_servers", "stun.example.net"),
+        ("ice_servers", 'stun:a"b'),
+        ("ice_servers", "turn:h?transport=sctp"),
+        ("trusted_proxies", "proxy.example.net"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("auth_sessions", "none"),
+        ("tls_self_signed", "maybe"),
+        ("rate_limit", "-1"),
         ("port", "65536"),
         ("port", "-1"),
         ("port", "http"),

@@ -1,0 +1,219 @@
+"""What stands before the endpoints: rate limits, authorization, redirects, ice-server links.
+
+    request ─▶ preflight? ─ yes ─▶ handler
+               │ no
+               429  this address asks too often            POST, PATCH, DELETE
+               401  no token or an unknown one (delayed)   403  a token for something else
+               503  the webhook does not answer
+               307  another server has this stream         POST of an endpoint
+               ▼
+             handler ─ 503, full ─▶ 307 to the other server, if there is one
+               ▼
+             201, OPTIONS: Link rel="ice-server"
+
+A session's URL is a capability of 128 random bits (RFC 9725 section 5), so by default PATCH and
+DELETE need no token, which many clients do not send there. PATCH and DELETE are never redirected
+(section 4.5). Tokens appear in no log: only paths are logged, never queries or headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from rtcfwd.auth import Action, Ask, Auth, Verdict
+from rtcfwd.auth.model import Rule
+from rtcfwd.forwarder.api import Role
+from rtcfwd.session.registry import Refused, Registry
+
+from .addresses import Clients, key_of
+from .ice_servers import IceServers
+from .limits import Buckets, retry_after
+from .problems import Handler, Problem
+from .whip import stream_name
+
+_CHALLENGE = 'Bearer realm="rtcfwd"'
+_DELAYED = 256  # failed requests that wait at a time; more are answered at once
+_HOP = "rtcfwd-hop"
+"""Query parameter of a redirect because of load: such a request is not sent on once more."""
+
+
+class Guard:
+    """``auth``: None when everybody may do everything. ``sleep``: for tests."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        auth: Auth | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        config = registry.config
+        self._registry = registry
+        self._auth = auth
+        self._sleep = sleep
+        self._clients = Clients(config.trusted_proxies)
+        self._requests = Buckets(config.rate_limit, config.rate_burst)
+        self._failures = Buckets(config.auth_failures / 60, config.auth_failures)
+        self._delayed = 0
+        self._links = IceServers(
+            config.ice_servers,
+            secret=config.turn_secret,
+            ttl=config.turn_ttl,
+            fixed=(config.turn_username, config.turn_password),
+        )
+        self._redirects = [(Rule(a, stream), url) for a, stream, url in config.redirect]
+
+    # ---- the three kinds of URLs ----
+
+    def endpoint(self, action: Action, handler: Handler) -> Handler:
+        """Of ``/whip/{stream}`` (PUBLISH) or ``/whep/{stream}`` (VIEW)."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if request.method == "POST":
+                return await self._post(request, action, handler)
+            if request.method != "OPTIONS" or is_preflight(request):
+                return await handler(request)
+            await self._admit(request, action, stream_name(request))
+            response = await handler(request)
+            self._links.add(response)
+            return response
+
+        return guarded
+
+    def session(self, handler: Handler) -> Handler:
+        """Of a session's URL and those below it."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if request.method in ("POST", "PATCH", "DELETE"):
+                self._limit(request)
+                session = self._registry.sessions.get(request.match_info["id"])
+                if session is not None and self._registry.config.auth_sessions == "token":
+                    action = Action.PUBLISH if session.role is Role.PUBLISHER else Action.VIEW
+                    await self._admit(request, action, session.stream_name)
+            return await handler(request)
+
+        return guarded
+
+    def admin(self, handler: Handler) -> Handler:
+        """Of the API and the metrics."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if request.method != "OPTIONS":
+                await self._admit(request, Action.ADMIN, None)
+            return await handler(request)
+
+        return guarded
+
+    # ---- steps ----
+
+    async def _post(
+        self, request: web.Request, action: Action, handler: Handler
+    ) -> web.StreamResponse:
+        self._limit(request)
+        name = stream_name(request)
+        await self._admit(request, action, name)
+        for rule, url in self._redirects:
+            if rule.grants(action, name):
+                return self._redirect(request, url)
+        try:
+            response = await handler(request)
+        except Refused as refused:
+            other = self._registry.config.redirect_full
+            if refused.status == 503 and other and _HOP not in request.query:
+                return self._redirect(request, other, hop=True)
+            raise
+        if response.status == 201:
+            self._links.add(response)
+        return response
+
+    def _redirect(self, request: web.Request, base: str, *, hop: bool = False) -> web.Response:
+        """307 with an absolute Location: some clients resolve a later relative one wrongly."""
+        query = [*request.query.items(), *([(_HOP, "1")] if hop else [])]
+        location = base + request.rel_url.raw_path + (f"?{urlencode(query)}" if query else "")
+        self._count("redirected")
+        return web.Response(status=307, headers={"Location": location})
+
+    def _limit(self, request: web.Request) -> None:
+        address = self._clients.of(request)
+        if self._registry.config.rate_limit <= 0 or address is None or address.is_loopback:
+            return
+        wait = self._requests.take(key_of(address), self._registry.clock())
+        if wait > 0:
+            self._count("rate_limited")
+            raise Problem(
+                429, "Too many requests", "Ask less often; see Retry-After.", retry_after(wait)
+            )
+
+    async def _admit(self, request: web.Request, action: Action, stream: str | None) -> None:
+        """Return if the request may pass, else raise the :class:`Problem` that answers it."""
+        if self._auth is None:
+            return
+        token = token_of(request)
+        address = self._clients.of(request)
+        key = key_of(address) if address is not None else b""
+        wait = self._failures.wait(key, self._registry.clock())
+        ask = Ask(action, stream, token, str(address or ""))
+        verdict = await self._auth.decide(ask, ask_remote=wait == 0)
+        if verdict is Verdict.ALLOWED:
+            return
+        if verdict is Verdict.UNAVAILABLE:
+            self._count("auth_unavailable")
+            raise Problem(
+                503, "Not decided", "Who decides on access does not answer; try again.",
+                retry_after(2),
+            )  # fmt: skip
+        self._count(verdict.value)
+        if token is not None:
+            await self._punish(key)
+        if verdict is Verdict.FORBIDDEN:
+            detail = f"This token is not for {action.value} of {stream or 'the server'}."
+            challenge = f'{_CHALLENGE}, error="insufficient_scope"'
+            raise Problem(403, "Not allowed", detail, {"WWW-Authenticate": challenge})
+        if token is None:
+            raise Problem(
+                401, "Token wanted", "Send Authorization: Bearer TOKEN, or ?token=TOKEN.",
+                {"WWW-Authenticate": _CHALLENGE},
+            )  # fmt: skip
+        raise Problem(
+            401, "Unknown token", "This token is not known here, or it has expired.",
+            {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
+        )  # fmt: skip
+
+    async def _punish(self, key: bytes) -> None:
+        """A token that was wrong: the answer waits a while. Who fails often gets 429. A right
+        token still passes then, as others may stand behind the same address."""
+        wait = self._failures.take(key, self._registry.clock())
+        if wait > 0:
+            self._count("rate_limited")
+            raise Problem(
+                429, "Too many wrong tokens", "Try again later; see Retry-After.", retry_after(wait)
+            )
+        if self._delayed < _DELAYED:
+            self._delayed += 1
+            try:
+                await self._sleep(self._registry.config.auth_delay)
+            finally:
+                self._delayed -= 1
+
+    def _count(self, reason: str) -> None:
+        self._registry.counts.http[reason] += 1
+
+
+def is_preflight(request: web.Request) -> bool:
+    """A CORS preflight carries no credentials and must pass (Fetch section 3.2.2)."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def token_of(request: web.Request) -> str | None:
+    """Authorization's bearer token, the bare value that one player sends, or ``?token=``."""
+    value = request.headers.get("Authorization")
+    if value is not None:
+        scheme, _, token = value.strip().partition(" ")
+        if not token:
+            return scheme or None
+        return token.strip() if scheme.lower() == "bearer" else None
+    return request.query.get("token") or None
