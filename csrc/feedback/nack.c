@@ -36,7 +36,7 @@ static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
  * repairs need no more, and where a link reorders, viewers ask for much that is only late. Without
  * that, needless answers starve the needed ones. */
 static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
-    uint64_t age_ms = (x->now_ns - p->view->started_ns) / 1000000u + 1000;
+    uint64_t age_ms = (x->now_ns - p->started_ns) / 1000000u + 1000;
     uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
     rate = rate * x->config->resend_percent / 100;
     if (rate < 30000)

@@ -50,7 +50,7 @@ static void reports(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
  * damaged. */
 static int is_starting(const rf_ctx *x, const rf_peer *p) {
     const rf_view_track_state *s = &p->view->track[RF_VIDEO];
-    uint64_t started = p->view->started_ns;
+    uint64_t started = p->started_ns;
     if (!started || x->now_ns - started >= START_NS)
         return 0;
     return s->state != RF_VIEW_LIVE || x->now_ns - s->live_ns < ARRIVAL_NS;

@@ -59,9 +59,15 @@ typedef struct rf_early {
 
 /* ---- fan-out ---- */
 
+typedef struct rf_seat { /* a viewer, and where the memory lies that a pass will want of it */
+    rf_peer *peer;
+    const rf_view *view;
+    const void *schedule;
+} rf_seat;
+
 typedef struct rf_sub { /* this worker's viewers of one stream */
     rf_stream *stream;
-    rf_peer **viewers; /* owned, dense */
+    rf_seat *viewers; /* owned, dense */
     uint32_t count, cap;
     uint32_t resume; /* viewer to begin with */
     uint8_t pending; /* some viewer has more to get */

@@ -21,7 +21,7 @@ typedef struct rf_credential {
 } rf_credential;
 
 typedef struct rf_peer {
-    rf_handle handle;
+    _Alignas(64) rf_handle handle;
     rf_stream *stream; /* outlives the peer */
     uint16_t owner;
     uint8_t role;
@@ -32,6 +32,7 @@ typedef struct rf_peer {
     rf_srtp_key key;
     rf_path selected; /* where media goes */
     int has_keys, has_path;
+    uint64_t started_ns;                      /* a viewer's first packet; 0: not started */
     rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
     int credentials;
     rf_pub *pub; /* owned; set by publish */

@@ -40,35 +40,38 @@ typedef struct rf_resend {
     uint8_t tries;
 } rf_resend;
 
+/* What every packet touches comes first: two cache lines. */
 typedef struct rf_view_track_state {
-    uint8_t state;        /* enum rf_view_state */
-    uint8_t jump;         /* the next packet opens a segment */
-    uint8_t has_jump_seq; /* … at jump_seq, the lowest number of its key frame */
-    uint8_t segments;     /* in use */
+    _Alignas(64) uint8_t state; /* enum rf_view_state */
+    uint8_t jump;               /* the next packet opens a segment */
+    uint8_t has_jump_seq;       /* … at jump_seq, the lowest number of its key frame */
+    uint8_t segments;           /* in use */
+    uint8_t present;            /* negotiated: a copy of the set-up's */
     uint8_t sr_count;
+    uint32_t ssrc; /* a copy of the set-up's */
     uint32_t poster_ts;
-    uint64_t cursor; /* log index of the next packet to send */
-    uint64_t wait_index;
-    uint64_t jump_seq;
+    uint64_t cursor;   /* log index of the next packet to send */
     uint64_t next_out; /* out_seq of the next new segment's first packet: highest sent + 1 */
     uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
+    rf_counter octets; /* of payload, for sender reports */
+    rf_counter packets, bytes;
+    rf_counter told_cursor;               /* the cursor, for figures */
+    uint8_t pt_of_format[RF_MAX_FORMATS]; /* a copy of the set-up's */
     rf_segment segment[RF_SEGMENTS];
+    uint64_t wait_index;
+    uint64_t jump_seq;
     uint64_t rtx_seq;
     uint64_t live_ns; /* when the newest start burst was over */
     uint64_t sr_ns;
     /* figures */
-    rf_counter told_cursor; /* the cursor, for figures */
-    rf_counter octets;      /* of payload, for sender reports */
-    rf_counter packets, bytes, resent, resent_bytes, nacks, plis, skipped;
+    rf_counter resent, resent_bytes, nacks, plis, skipped;
     _Atomic uint32_t fraction_lost, jitter;
     _Atomic int32_t cumulative_lost;
 } rf_view_track_state;
 
 typedef struct rf_view {
-    rf_subscription setup;
     rf_view_track_state track[RF_KINDS];
-
-    uint64_t started_ns; /* first packet sent; 0: not started */
+    rf_subscription setup;
     uint64_t rtt_ns;
     rf_bucket pace; /* of the start burst, in bytes */
     rf_bucket resend_budget;

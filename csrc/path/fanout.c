@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "path/path.h"
 
-enum { PACKETS_A_TURN = 16, PACE_BURST = 16 * 1024 };
+enum { PACKETS_A_TURN = 16, PACE_BURST = 16 * 1024, AHEAD = 5 };
 
 /* ---- who watches what ---- */
 
@@ -41,7 +41,7 @@ int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
         return RF_EFULL;
     if (sub->count == sub->cap) {
         uint32_t cap = sub->cap ? sub->cap * 2 : 16;
-        rf_peer **more = realloc(sub->viewers, cap * sizeof *more);
+        rf_seat *more = realloc(sub->viewers, cap * sizeof *more);
         if (!more) {
             if (!sub->count) /* opened for nothing: the stream may go away before anybody watches */
                 sub_close(x, sub);
@@ -51,7 +51,7 @@ int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
         sub->cap = cap;
     }
     viewer->view->position = sub->count;
-    sub->viewers[sub->count++] = viewer;
+    sub->viewers[sub->count++] = (rf_seat){viewer, viewer->view, viewer->key.schedule};
     sub->pending = 1;
     atomic_fetch_add_explicit(&viewer->stream->viewers, 1, memory_order_relaxed);
     return RF_OK;
@@ -60,10 +60,10 @@ int rf_sub_add(rf_ctx *x, rf_peer *viewer) {
 void rf_sub_remove(rf_ctx *x, rf_peer *viewer) {
     rf_sub *sub = rf_sub_of(x, viewer->stream);
     uint32_t at = viewer->view->position;
-    if (!sub || at >= sub->count || sub->viewers[at] != viewer)
+    if (!sub || at >= sub->count || sub->viewers[at].peer != viewer)
         return;
     sub->viewers[at] = sub->viewers[--sub->count];
-    sub->viewers[at]->view->position = at;
+    sub->viewers[at].peer->view->position = at;
     atomic_fetch_sub_explicit(&viewer->stream->viewers, 1, memory_order_relaxed);
     if (!sub->count)
         sub_close(x, sub);
@@ -103,7 +103,7 @@ static int settled(rf_ctx *x) {
 static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *slot = rf_track_slot(t, index);
-    uint8_t pt = p->view->setup.track[t->kind].pt_of_format[slot->format & (RF_MAX_FORMATS - 1)];
+    uint8_t pt = s->pt_of_format[slot->format & (RF_MAX_FORMATS - 1)];
     if (pt == RF_NO_PT) {
         if (!s->jump && !settled(x))
             return RF_ENOSPC;
@@ -183,7 +183,7 @@ static int feed_viewer(rf_ctx *x, rf_sub *sub, rf_peer *p) {
     int quota = PACKETS_A_TURN, more = 0;
     rf_view *v = p->view;
     for (int kind = RF_AUDIO; kind < RF_KINDS; kind++) {
-        if (!v->setup.track[kind].present)
+        if (!v->track[kind].present)
             continue;
         int rc = feed(x, sub, p, kind, &quota);
         rf_set(&v->track[kind].told_cursor, v->track[kind].cursor);
@@ -191,8 +191,8 @@ static int feed_viewer(rf_ctx *x, rf_sub *sub, rf_peer *p) {
             return rc;
         more |= rc;
     }
-    if (quota < PACKETS_A_TURN && !v->started_ns) {
-        v->started_ns = x->now_ns;
+    if (quota < PACKETS_A_TURN && !p->started_ns) {
+        p->started_ns = x->now_ns;
         rf_set(&p->first_media_ns, x->now_ns);
         atomic_fetch_or_explicit(&p->stat_flags, 4, memory_order_relaxed);
     }
@@ -230,22 +230,26 @@ static void pass_end(rf_ctx *x, rf_sub *sub) {
         sub->seen[k] = sub->head[k];
 }
 
-/* The viewers' states lie all over the heap: those of the next two are asked for while this one is
- * served (the peer first, then what it points to). */
-static void ask_for_next(const rf_sub *sub, uint32_t at) {
-    uint32_t next = at + 1 < sub->count ? at + 1 : 0, later = next + 1 < sub->count ? next + 1 : 0;
-    const char *peer = (const char *)sub->viewers[later];
-    const char *view = (const char *)sub->viewers[next]->view;
-    const char *video = (const char *)&sub->viewers[next]->view->track[RF_VIDEO];
+/* The viewers' states lie all over the heap, further away than the work on one viewer lasts: those
+ * of a viewer some places on are asked for while this one is served. */
+static void ask_ahead(const rf_ctx *x, const rf_sub *sub, uint32_t at) {
+    uint32_t next = at + AHEAD;
+    if (next >= sub->count) {
+        next -= sub->count;
+        if (next >= sub->count)
+            return; /* so few that all of them stay near */
+    }
+    const rf_seat *seat = &sub->viewers[next];
+    const char *peer = (const char *)seat->peer;
     __builtin_prefetch(peer);
     __builtin_prefetch(peer + 64);
-    __builtin_prefetch(view);
-    __builtin_prefetch(view + 64);
-    __builtin_prefetch(view + 128);
-    __builtin_prefetch(video);
-    __builtin_prefetch(video + 64);
-    __builtin_prefetch(video + offsetof(rf_view_track_state, told_cursor));
-    __builtin_prefetch(video - sizeof(rf_view_track_state)); /* audio */
+    for (int k = 0; k < RF_KINDS; k++) {
+        const char *track = (const char *)&seat->view->track[k];
+        __builtin_prefetch(track, 1);
+        __builtin_prefetch(track + 64, 1);
+    }
+    if (seat->schedule)
+        x->srtp.ask(seat->schedule, sub->head[RF_VIDEO] != sub->seen[RF_VIDEO]);
 }
 
 /* 1: stopped before every viewer was served. */
@@ -255,8 +259,8 @@ static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
     uint32_t at = sub->resume < sub->count ? sub->resume : 0;
     int more = 0, stopped = 0;
     for (uint32_t served = 0; served < sub->count && !stopped;) {
-        ask_for_next(sub, at);
-        int rc = feed_viewer(x, sub, sub->viewers[at]);
+        ask_ahead(x, sub, at);
+        int rc = feed_viewer(x, sub, sub->viewers[at].peer);
         if (rc == RF_ENOSPC) { /* flush, and let the same viewer go on */
             rf_egress_flush(x);
             stopped = x->blocked || rf_clock_now(x) >= deadline_ns;

@@ -51,6 +51,8 @@ struct rf_srtp_engine {
     /* The expanded form of a session key: NULL where the engine needs none. *rc tells failure. */
     void *(*expand)(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc);
     void (*forget)(void *schedule); /* wipes and frees it; NULL is fine */
+    /* Asks for a schedule's memory (not NULL), all of it where a packet may be long. */
+    void (*ask)(const void *schedule, int is_long);
     void (*free)(rf_srtp_engine *e);
 };
 

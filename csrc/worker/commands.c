@@ -160,6 +160,7 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
             p->view->setup.track[c->u.format.kind].pt_of_format[c->u.format.format] == RF_NO_PT) {
             rf_view_track *t = &p->view->setup.track[c->u.format.kind];
             t->pt_of_format[c->u.format.format] = c->u.format.pt;
+            p->view->track[c->u.format.kind].pt_of_format[c->u.format.format] = c->u.format.pt;
             t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
         }
         break;

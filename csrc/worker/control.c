@@ -2,6 +2,7 @@
  * Runs in one thread. A call that needs several workers' queues checks all of them first, so that
  * it happens whole or not at all. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/error.h"
@@ -166,9 +167,10 @@ int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer) {
             owner = w;
     if (!room(f, owner, 1))
         return RF_EFULL;
-    rf_peer *p = calloc(1, sizeof *p);
+    rf_peer *p = aligned_alloc(64, sizeof *p);
     if (!p)
         return RF_ENOMEM;
+    memset(p, 0, sizeof *p);
     p->handle = handle_of(i, ++f->peers[i].generation);
     p->stream = s;
     p->owner = (uint16_t)owner;
@@ -350,10 +352,17 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
         return RF_EINVAL;
     if (p->told_view)
         return RF_ESTATE;
-    rf_view *view = calloc(1, sizeof *view);
+    rf_view *view = aligned_alloc(64, sizeof *view);
     if (!view)
         return RF_ENOMEM;
+    memset(view, 0, sizeof *view);
     view->setup = *setup;
+    for (int k = 0; k < RF_KINDS; k++) {
+        view->track[k].present = setup->track[k].present;
+        view->track[k].ssrc = setup->track[k].ssrc;
+        memcpy(view->track[k].pt_of_format, setup->track[k].pt_of_format,
+               sizeof setup->track[k].pt_of_format);
+    }
     view->position = UINT32_MAX;
     int rc = first_numbers(view);
     if (rc != RF_OK) {
