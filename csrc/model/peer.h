@@ -1,4 +1,5 @@
-/* A peer: one ICE/DTLS/SRTP association, publisher or viewer of one stream.
+/* A peer: one ICE/DTLS/SRTP association, publisher or viewer of one stream. A viewer's view and its
+ * engine's schedule lie behind it, in one piece of memory.
  * Made by the control plane's thread, handed to its owner (a worker) by command, touched by the
  * owner alone until PEER_GONE, then freed by the control plane's thread. Closing order:
  * docs/threads.md. */
@@ -28,7 +29,7 @@ typedef struct rf_peer {
     uint8_t closing;
 
     /* owner; what fan-out reads comes first */
-    rf_view *view; /* owned; set by view */
+    rf_view *view; /* in the peer's own memory; set by view */
     rf_srtp_key key;
     rf_path selected; /* where media goes */
     int has_keys, has_path;
@@ -48,7 +49,6 @@ typedef struct rf_peer {
     rf_path known_path[RF_MAX_PATHS];
     int known_paths;
     uint8_t told_close;    /* nothing more may be asked of it */
-    void *told_schedule;   /* owned: the engine's expanded key, read by the owner */
     uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */
     struct {

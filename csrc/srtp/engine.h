@@ -6,8 +6,9 @@
  * layout of a slab is known before anything is encrypted.
  *
  * A key is used by one thread. libsrtp's contexts behind it are made and freed by Python; what an
- * engine keeps for a key of its own (`schedule`) is made and freed by the control plane's thread.
- * Inbound RTP and all SRTCP are libsrtp's with every engine; outbound RTP is one engine's alone. */
+ * engine keeps for a key of its own (`schedule`) is made and wiped by the control plane's thread,
+ * in memory of the peer's. Inbound RTP and all SRTCP are libsrtp's with every engine; outbound RTP
+ * is one engine's alone. */
 #ifndef RF_SRTP_ENGINE_H
 #define RF_SRTP_ENGINE_H
 
@@ -48,9 +49,11 @@ struct rf_srtp_engine {
     void *state;           /* owned: the engine's own, one a thread */
     size_t schedule_bytes; /* of one expanded key */
     void (*protect)(const rf_srtp_engine *e, rf_srtp_job *jobs, int count);
-    /* The expanded form of a session key: NULL where the engine needs none. *rc tells failure. */
-    void *(*expand)(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc);
-    void (*forget)(void *schedule); /* wipes and frees it; NULL is fine */
+    /* A key's expanded form, its schedule: the bytes it takes, 0 where the engine needs none; how
+     * it is made, in zeroed memory aligned to 64 bytes; how it is wiped. */
+    size_t schedule_bytes;
+    void (*expand)(const rf_srtp_engine *e, int profile, const rf_session_key *key, void *schedule);
+    void (*forget)(void *schedule);
     /* Asks for a schedule's memory (not NULL), all of it where a packet may be long. */
     void (*ask)(const void *schedule, int is_long);
     void (*free)(rf_srtp_engine *e);

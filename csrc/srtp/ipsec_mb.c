@@ -180,33 +180,25 @@ static void hmac_state(IMB_MGR *m, const uint8_t *key, uint8_t pad, uint8_t *out
     imb_clear_mem(block, sizeof block);
 }
 
-static void *expand(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc) {
+static void expand(const rf_srtp_engine *e, int profile, const rf_session_key *key, void *at) {
     IMB_MGR *m = ((state *)e->state)->manager;
-    schedule *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
-    *rc = s ? RF_OK : RF_ENOMEM;
-    if (!s)
-        return NULL;
-    memset(s, 0, sizeof *s);
+    schedule *s = at;
     if (profile == RF_PROFILE_SHA1_80) {
         IMB_AES_KEYEXP_128(m, key->cipher, s->u.cm.cipher, s->u.cm.unused_decryption);
         hmac_state(m, key->auth, 0x36, s->u.cm.inner);
         hmac_state(m, key->auth, 0x5c, s->u.cm.outer);
         memcpy(s->u.cm.salt, key->salt, sizeof s->u.cm.salt);
-        return s;
+        return;
     }
     if (profile == RF_PROFILE_GCM_128)
         IMB_AES128_GCM_PRE(m, key->cipher, &s->u.gcm.data);
     else
         IMB_AES256_GCM_PRE(m, key->cipher, &s->u.gcm.data);
     memcpy(s->u.gcm.salt, key->salt, sizeof s->u.gcm.salt);
-    return s;
 }
 
 static void forget(void *given) {
-    if (!given)
-        return;
     imb_clear_mem(given, sizeof(schedule));
-    free(given);
 }
 
 /* A packet of n blocks wants the round keys and the highest n powers' end of the hash keys. */
@@ -251,6 +243,7 @@ int rf_srtp_engine_ipsec_mb(rf_srtp_engine *e, const rf_libsrtp *lib) {
     e->state = s;
     e->schedule_bytes = (sizeof(schedule) + 63) / 64 * 64;
     e->protect = protect;
+    e->schedule_bytes = sizeof(schedule);
     e->expand = expand;
     e->forget = forget;
     e->ask = ask;

@@ -20,18 +20,6 @@ static void protect(const rf_srtp_engine *e, rf_srtp_job *jobs, int count) {
     }
 }
 
-static void *expand(const rf_srtp_engine *e, int profile, const rf_session_key *key, int *rc) {
-    (void)e;
-    (void)profile;
-    (void)key;
-    *rc = RF_OK;
-    return NULL; /* libsrtp has its own, made by Python */
-}
-
-static void forget(void *schedule) {
-    (void)schedule;
-}
-
 static void close_engine(rf_srtp_engine *e) {
     e->state = NULL;
 }
@@ -41,8 +29,6 @@ int rf_srtp_engine_libsrtp(rf_srtp_engine *e, const rf_libsrtp *lib) {
     e->name = "libsrtp";
     e->lib = *lib;
     e->protect = protect;
-    e->expand = expand;
-    e->forget = forget;
     e->free = close_engine;
     return RF_OK;
 }

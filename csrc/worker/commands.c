@@ -147,10 +147,6 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
         publish(x, p, c->object);
         break;
     case RF_COMMAND_VIEW:
-        if (p->view) {
-            free(c->object);
-            break;
-        }
         p->view = c->object;
         try_start(x, p);
         break;
@@ -200,7 +196,7 @@ static void carry_out(rf_ctx *x, rf_command *c) {
         p = rf_peer_of(x, c->peer);
         if (p)
             for_peer(x, p, c);
-        else if (c->type == RF_COMMAND_PUBLISH || c->type == RF_COMMAND_VIEW)
+        else if (c->type == RF_COMMAND_PUBLISH)
             free(c->object);
     }
 }

@@ -148,6 +148,19 @@ void rf_control_stream_gone(rf_forwarder *f, rf_handle h) {
 
 /* ---- peers ---- */
 
+/* A viewer's memory: the peer, its view, its engine's schedule. */
+static rf_view *view_of(rf_peer *p) {
+    return (rf_view *)(p + 1);
+}
+
+static void *schedule_of(rf_peer *p) {
+    return view_of(p) + 1;
+}
+
+size_t rf_viewer_bytes(const rf_forwarder *f) {
+    return sizeof(rf_peer) + sizeof(rf_view) + f->srtp.schedule_bytes;
+}
+
 int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer) {
     rf_stream *s = rf_control_stream(f, stream);
     uint32_t i = 0;
@@ -167,7 +180,7 @@ int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer) {
             owner = w;
     if (!room(f, owner, 1))
         return RF_EFULL;
-    rf_peer *p = aligned_alloc(64, sizeof *p);
+    rf_peer *p = role == RF_VIEWER ? rf_pool_take(&f->viewers) : aligned_alloc(64, sizeof *p);
     if (!p)
         return RF_ENOMEM;
     memset(p, 0, sizeof *p);
@@ -216,10 +229,14 @@ void rf_control_peer_gone(rf_forwarder *f, rf_handle h) {
     f->peers[(uint32_t)h - 1].peer = NULL;
     f->load[p->owner]--;
     f->peer_count--;
-    f->srtp.forget(p->told_schedule);
     free(p->pub);
-    free(p->view);
-    free(p);
+    if (p->role == RF_VIEWER) {
+        if (f->srtp.schedule_bytes)
+            f->srtp.forget(schedule_of(p));
+        rf_pool_give(&f->viewers, p);
+    } else {
+        free(p);
+    }
 }
 
 int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len,
@@ -296,12 +313,10 @@ int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *t
         return RF_ESTATE;
     if (!room(f, p->owner, 1))
         return RF_EFULL;
-    int rc = RF_OK;
-    if (p->role == RF_VIEWER)
-        p->told_schedule = f->srtp.expand(&f->srtp, profile, session, &rc);
-    if (rc != RF_OK)
-        return rc;
-    c.u.keys.schedule = p->told_schedule;
+    if (p->role == RF_VIEWER && f->srtp.schedule_bytes) {
+        c.u.keys.schedule = schedule_of(p);
+        f->srtp.expand(&f->srtp, profile, session, c.u.keys.schedule);
+    }
     c.u.keys.rx = rx;
     c.u.keys.tx = tx;
     c.u.keys.profile = profile;
@@ -352,10 +367,8 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
         return RF_EINVAL;
     if (p->told_view)
         return RF_ESTATE;
-    rf_view *view = aligned_alloc(64, sizeof *view);
-    if (!view)
-        return RF_ENOMEM;
-    memset(view, 0, sizeof *view);
+    rf_view *view = view_of(p);
+    memset(view, 0, sizeof *view); /* a first try may have failed half-way */
     view->setup = *setup;
     for (int k = 0; k < RF_KINDS; k++) {
         view->track[k].present = setup->track[k].present;
@@ -365,11 +378,9 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
     }
     view->position = UINT32_MAX;
     int rc = first_numbers(view);
-    if (rc != RF_OK) {
-        free(view);
-        return rc;
-    }
-    rc = hand_over(f, p, RF_COMMAND_VIEW, view);
+    rf_command c = {.type = RF_COMMAND_VIEW, .object = view};
+    if (rc == RF_OK)
+        rc = tell_owner(f, p, &c);
     if (rc == RF_OK)
         p->told_view = view;
     return rc;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "base/pool.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 #include "worker/worker.h"
@@ -42,7 +43,7 @@ int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
     x->pubs = calloc(c->max_peers, sizeof *x->pubs);
     x->subs = calloc(c->max_streams, sizeof *x->subs);
     x->early = calloc(RF_EARLY, sizeof *x->early);
-    x->slab = malloc(RF_SLAB);
+    x->slab = rf_large_alloc(RF_SLAB);
     if (!x->peers || !x->own || !x->pubs || !x->subs || !x->early || !x->slab ||
         rf_paths_init(&x->paths, power_above(c->max_peers * 8ull), seed) ||
         rf_ufrags_init(&x->ufrags, power_above(c->max_peers * 4ull), seed * 3) ||

@@ -63,6 +63,7 @@ int rf_new(const rf_config *config, rf_forwarder **out) {
     int rc = f->peers && f->streams ? RF_OK : RF_ENOMEM;
     if (rc == RF_OK)
         rc = rf_srtp_engine_open(&f->srtp, config->engine, &config->srtp);
+    rf_pool_init(&f->viewers, rf_viewer_bytes(f));
     if (rc == RF_OK) /* Python sleeps on it even when the network is in memory */
         rc = rf_waker_open(&f->shared.python, 0);
     for (int w = 0; w < config->workers && rc == RF_OK; w++)
@@ -102,7 +103,7 @@ static void drop_commands(rf_ctx *x) {
     if (!x->commands.cells)
         return;
     while ((c = rf_queue_peek(&x->commands, &ticket))) {
-        if (c->type == RF_COMMAND_PUBLISH || c->type == RF_COMMAND_VIEW)
+        if (c->type == RF_COMMAND_PUBLISH)
             free(c->object);
         rf_queue_release(&x->commands, ticket);
     }
@@ -125,6 +126,7 @@ void rf_free(rf_forwarder *f) {
     for (uint32_t i = 0; f->streams && i < f->config.max_streams; i++)
         if (f->streams[i].stream)
             rf_control_stream_gone(f, f->streams[i].stream->handle);
+    rf_pool_close(&f->viewers);
     rf_waker_close(&f->shared.python);
     if (f->srtp.free)
         f->srtp.free(&f->srtp);

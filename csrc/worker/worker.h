@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "base/pool.h"
 #include "model/context.h"
 
 enum rf_command_type {
@@ -64,6 +65,7 @@ struct rf_forwarder {
     rf_config config;
     rf_shared shared;
     rf_srtp_engine srtp;               /* of the control plane's thread: expands keys */
+    rf_pool viewers;                   /* a peer, its view and its schedule each */
     rf_worker *worker[RF_MAX_WORKERS]; /* owned */
     int workers;
     uint16_t port;
@@ -81,6 +83,9 @@ struct rf_forwarder {
     uint32_t load[RF_MAX_WORKERS]; /* peers of each worker */
     int poll_at;
 };
+
+/* control.c */
+size_t rf_viewer_bytes(const rf_forwarder *f); /* of data-plane memory, each */
 
 /* engine.c */
 int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net);

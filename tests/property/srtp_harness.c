@@ -12,8 +12,9 @@ typedef struct harness {
 } harness;
 
 void harness_close(harness *h) {
-    if (h->engine.forget)
+    if (h->key.schedule)
         h->engine.forget(h->key.schedule);
+    free(h->key.schedule);
     if (h->engine.free)
         h->engine.free(&h->engine);
     free(h);
@@ -28,8 +29,12 @@ harness *harness_open(int which, const rf_libsrtp *lib, int profile, void *rx, v
         return NULL;
     }
     rc = rf_srtp_key_init(&h->key, profile, rx, tx);
-    if (rc == RF_OK && h->engine.expand)
-        h->key.schedule = h->engine.expand(&h->engine, profile, session, &rc);
+    if (rc == RF_OK && h->engine.schedule_bytes) {
+        size_t size = (h->engine.schedule_bytes + 63) / 64 * 64;
+        h->key.schedule = aligned_alloc(64, size);
+        memset(h->key.schedule, 0, size);
+        h->engine.expand(&h->engine, profile, session, h->key.schedule);
+    }
     if (rc != RF_OK) {
         harness_close(h);
         return NULL;
