@@ -46,8 +46,7 @@ typedef struct rf_srtp_engine rf_srtp_engine;
 struct rf_srtp_engine {
     const char *name;
     rf_libsrtp lib;
-    void *state;           /* owned: the engine's own, one a thread */
-    size_t schedule_bytes; /* of one expanded key */
+    void *state; /* owned: the engine's own, one a thread */
     void (*protect)(const rf_srtp_engine *e, rf_srtp_job *jobs, int count);
     /* A key's expanded form, its schedule: the bytes it takes, 0 where the engine needs none; how
      * it is made, in zeroed memory aligned to 64 bytes; how it is wiped. */

@@ -243,7 +243,6 @@ int rf_srtp_engine_ipsec_mb(rf_srtp_engine *e, const rf_libsrtp *lib) {
     e->state = s;
     e->schedule_bytes = (sizeof(schedule) + 63) / 64 * 64;
     e->protect = protect;
-    e->schedule_bytes = sizeof(schedule);
     e->expand = expand;
     e->forget = forget;
     e->ask = ask;

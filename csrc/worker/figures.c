@@ -142,11 +142,10 @@ static uint64_t stream_bytes(const rf_stream *s) {
 }
 
 int rf_get_memory(rf_forwarder *f, rf_memory *out) {
-    uint64_t key = f->srtp.schedule_bytes;
     /* a peer's places in the workers' tables of tuples and ufrags are part of `workers` */
-    uint64_t place = sizeof(rf_peer *);
+    uint64_t viewer = f->viewers.object + sizeof(rf_seat);
     memset(out, 0, sizeof *out);
-    out->viewer = (uint32_t)(sizeof(rf_peer) + sizeof(rf_view) + place + key);
+    out->viewer = (uint32_t)viewer;
     out->workers = sizeof *f + f->config.max_peers * sizeof *f->peers +
                    f->config.max_streams * sizeof *f->streams;
     for (int w = 0; w < f->workers; w++)
@@ -157,11 +156,10 @@ int rf_get_memory(rf_forwarder *f, rf_memory *out) {
         const rf_peer *p = f->peers[i].peer;
         if (!p)
             continue;
-        uint64_t expanded = p->told_schedule ? key : 0;
         if (p->role == RF_PUBLISHER) {
-            out->publishers += sizeof *p + sizeof(rf_pub) + expanded;
+            out->publishers += sizeof *p + sizeof(rf_pub);
         } else {
-            out->viewers += sizeof *p + place + expanded + (p->told_view ? sizeof(rf_view) : 0);
+            out->viewers += viewer;
             out->viewer_count++;
         }
     }
