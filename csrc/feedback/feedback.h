@@ -33,6 +33,10 @@ void rf_keyframe_want(rf_ctx *x, rf_stream *s);
 /* Every tick, by the owner: PLI or FIR if one is wanted and the last is long enough ago. */
 void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
 
+/* What feedback to a publisher begins with: an empty RR and SDES (RFC 3550), or nothing where
+ * reduced size was negotiated (RFC 5506). RF_OK or RF_ERANGE. */
+int rf_feedback_begin(rf_writer *w, const rf_pub *pub);
+
 /* RTCP sender report of the publisher. */
 void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);
 /* RR + SDES, REMB; when due. */

@@ -120,7 +120,8 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
     qsort(seqs, (size_t)count, sizeof seqs[0], by_seq);
     uint8_t buffer[512 + RF_SRTP_TRAILER];
     rf_writer w = {buffer, 0, 512};
-    if (rf_rtcp_write_nack(&w, p->pub->setup.local_ssrc, s->ssrc, seqs, count) != RF_OK)
+    if (rf_feedback_begin(&w, p->pub) != RF_OK ||
+        rf_rtcp_write_nack(&w, p->pub->setup.local_ssrc, s->ssrc, seqs, count) != RF_OK)
         return;
     rf_count(&t->nacks_sent, (uint64_t)count);
     rf_egress_rtcp(x, p, buffer, w.at);

@@ -25,10 +25,7 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p) {
     uint8_t buffer[128 + RF_SRTP_TRAILER];
     rf_writer w = {buffer, 0, 128};
     uint32_t self = pub->setup.local_ssrc;
-    int rc = RF_OK;
-    if (!pub->setup.reduced_size) /* RFC 3550: a compound begins with a report */
-        rc = rf_rtcp_write_rr(&w, self, NULL, 0) ||
-             rf_rtcp_write_sdes(&w, &self, 1, pub->setup.cname);
+    int rc = rf_feedback_begin(&w, pub);
     if (rc == RF_OK)
         rc = setup->pli || !setup->fir ? rf_rtcp_write_pli(&w, self, s->ssrc)
                                        : rf_rtcp_write_fir(&w, self, s->ssrc, pub->fir_seq++);

@@ -11,6 +11,14 @@
 
 static const uint64_t SECOND = 1000000000u;
 
+int rf_feedback_begin(rf_writer *w, const rf_pub *pub) {
+    if (pub->setup.reduced_size)
+        return RF_OK;
+    uint32_t self = pub->setup.local_ssrc;
+    int rc = rf_rtcp_write_rr(w, self, NULL, 0);
+    return rc != RF_OK ? rc : rf_rtcp_write_sdes(w, &self, 1, pub->setup.cname);
+}
+
 /* ---- from the publisher ---- */
 
 void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {

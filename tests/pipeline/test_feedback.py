@@ -65,14 +65,14 @@ def test_what_a_publisher_is_told_is_well_formed(reduced: bool) -> None:
         bps, ssrcs = unpack_remb_fci(rembs[-1][1].fci)
         assert 2_900_000 <= bps <= 3_000_000
         assert ssrcs == [pub.ssrc[VIDEO]]
-        # A NACK is alone in its datagram; other feedback begins with a report where that is due.
+        # Feedback begins with a report where that is due (RFC 5506), and is alone where it is not.
         assert pub.nacks
+        head = [] if reduced else [RtcpRrPacket, RtcpSdesPacket]
         for _, packets in pub.heard:
+            kinds = [type(p) for p in packets]
             if any(isinstance(p, RtcpRtpfbPacket) for p in packets):
-                assert len(packets) == 1
+                assert kinds == [*head, RtcpRtpfbPacket]
             elif any(isinstance(p, RtcpPsfbPacket) and p.fmt == RTCP_PSFB_PLI for p in packets):
-                kinds = [type(p) for p in packets]
-                head = [] if reduced else [RtcpRrPacket, RtcpSdesPacket]
                 assert kinds == [*head, RtcpPsfbPacket]
             else:
                 assert [type(p) for p in packets[:2]] == [RtcpRrPacket, RtcpSdesPacket]
