@@ -110,7 +110,8 @@ class Server:
         self._bridge.start(loop)
         self.forwarder.start()
         api = Api(self.registry, addresses, self.udp_port)
-        pages = await asyncio.to_thread(Pages)  # reads files
+        others = [url for _, _, url in config.redirect] + [config.redirect_full]
+        pages = await asyncio.to_thread(Pages, filter(None, others))  # reads files
         guard = Guard(self.registry, self._auth)
         app = routes.build(self.registry, guard, api, self._metrics.text, pages, self._failed)
         # Not decompressed: a body that does not decode would leave its traceback in the log.

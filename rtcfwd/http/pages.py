@@ -1,13 +1,15 @@
 """The web page: the files of ``rtcfwd/web``, read once at start and served by exact name.
 
 No path of a request ever reaches the file system, so there is nothing to traverse. The content
-security policy allows this origin only.
+security policy allows this origin only, and the servers that joins are redirected to.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from importlib import resources
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -33,9 +35,14 @@ _HEADERS = {
 
 
 class Pages:
-    """Handlers for ``/`` and ``/web/{file}``."""
+    """Handlers for ``/`` and ``/web/{file}``. ``others``: URLs of servers that the page may be
+    redirected to."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Iterable[str] = ()) -> None:
+        origins = sorted({f"{u.scheme}://{u.netloc}" for u in map(urlsplit, others)})
+        allowed = " ".join(["'self'", *origins])
+        policy = f"{_HEADERS['Content-Security-Policy']}; connect-src {allowed}"
+        headers = {**_HEADERS, "Content-Security-Policy": policy}
         self._files: dict[str, tuple[bytes, dict[str, str]]] = {}
         folder = resources.files("rtcfwd") / "web"
         for item in folder.iterdir() if folder.is_dir() else ():
@@ -44,7 +51,7 @@ class Pages:
                 body = item.read_bytes()
                 tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
                 self._files[item.name] = (
-                    body, {**_HEADERS, "Content-Type": _TYPES[suffix], "ETag": tag}
+                    body, {**headers, "Content-Type": _TYPES[suffix], "ETag": tag}
                 )  # fmt: skip
 
     async def index(self, request: web.Request) -> web.Response:

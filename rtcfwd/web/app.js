@@ -2,6 +2,7 @@
  *
  * Links and automation: /?watch=NAME, and /?publish=NAME&source=pattern|camera|screen&video=H264&
  * audio=PCMA&size=640x360&b=2500&auto=1 (b: video kbit/s at most; auto: publish without a click).
+ * &token=TOKEN where the server wants one; &relay=1 goes by TURN only.
  *
  * Test hook: window.rtcfwd.publisher and .viewer are null or the current session with
  *   .pc            the RTCPeerConnection (a new one after each reconnect)
@@ -10,6 +11,7 @@
  *   .figures()     a promise of the figures in figures.js
  */
 
+import {access, withToken} from './access.js';
 import {describe} from './figures.js';
 import {testPattern} from './pattern.js';
 import {Publisher, Viewer} from './session.js';
@@ -23,6 +25,8 @@ const STATES = {
 const hook = window.rtcfwd = {publisher: null, viewer: null};
 const endpoint = (kind, name) => new URL(`${kind}/${encodeURIComponent(name)}`, document.baseURI).href.split('?')[0];
 
+const NOBODY = $('live-empty').textContent;
+let listRefused = false;  // the list of streams wants another token
 let source = null;  // {stream, stop()} of the running publication
 
 // -- what both panels share
@@ -35,6 +39,20 @@ function showState(panel, session) {
   $(`${panel}-start`).hidden = running;
   $(`${panel}-stop`).hidden = !running;
   showMessage(panel, session ? session.message : '', state === 'failed');
+  if (session && session.wantsToken) askToken();
+}
+
+function askToken() {
+  $('token-form').hidden = false;
+}
+
+/** A new token: what failed for want of one is tried again. */
+function setToken() {
+  access.token = $('token').value.trim();
+  listRefused = false;
+  refreshStreams();
+  if (hook.viewer && hook.viewer.wantsToken) watch(hook.viewer.name);
+  if (hook.publisher && hook.publisher.wantsToken) publish();
 }
 
 function showMessage(panel, text, wrong = true) {
@@ -218,9 +236,11 @@ function stopPublishing() {
 // -- live streams
 
 async function refreshStreams() {
+  if (listRefused) return;  // asking again with the same token is of no use
   let streams = null;
   try {
-    const reply = await fetch('api/v1/streams', {cache: 'no-store'});
+    const reply = await fetch('api/v1/streams', {cache: 'no-store', headers: withToken()});
+    if (reply.status === 401 || reply.status === 403) return hideStreams();
     if (reply.ok) streams = (await reply.json()).streams;
   } catch {
     // shown below
@@ -235,7 +255,18 @@ async function refreshStreams() {
   const viewers = live.reduce((sum, stream) => sum + (stream.viewers || 0), 0);
   state.textContent = live.length ? `${count(live.length, 'stream')}, ${count(viewers, 'viewer')}` : '';
   $('live-empty').hidden = live.length > 0;
+  $('live-empty').textContent = NOBODY;
   showStreams(live.sort((a, b) => a.name.localeCompare(b.name)));
+}
+
+function hideStreams() {
+  listRefused = true;
+  askToken();
+  $('server-state').dataset.state = 'up';
+  $('server-state').textContent = '';
+  $('live-empty').hidden = false;
+  $('live-empty').textContent = 'The list of streams wants an admin token. Watching and publishing need one for the stream only.';
+  showStreams([]);
 }
 
 const count = (n, word) => `${n} ${word}${n === 1 ? '' : 's'}`;
@@ -315,6 +346,10 @@ function setSelect(select, value) {
 }
 
 function readQuery() {
+  access.relay = query.get('relay') === '1';
+  access.token = query.get('token') || '';
+  $('token').value = access.token;
+  if (access.token) askToken();
   if (query.get('publish')) $('publish-name').value = query.get('publish');
   const radio = document.querySelector(`input[name=source][value="${CSS.escape(query.get('source') || '')}"]`);
   if (radio && !radio.disabled) radio.checked = true;
@@ -359,6 +394,10 @@ async function copy(button) {
 }
 
 function connect() {
+  $('token-form').addEventListener('submit', event => {
+    event.preventDefault();
+    setToken();
+  });
   $('watch-form').addEventListener('submit', event => {
     event.preventDefault();
     const name = $('watch-name').value.trim();

@@ -8,6 +8,7 @@
  * Sessions are part of the page's test hook, see app.js.
  */
 
+import {access, iceServers, withToken} from './access.js';
 import {Meter} from './figures.js';
 
 const GATHER_MS = 500;
@@ -15,8 +16,13 @@ const DISCONNECTED_MS = 5000;
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 const TAKEOVER_TRIES = 8;
 
-/** A refusal that trying again does not change. */
-class Refused extends Error {}
+/** A refusal that trying again does not change. `status`: of the reply, if there was one. */
+class Refused extends Error {
+  constructor(text, status = 0) {
+    super(text);
+    this.status = status;
+  }
+}
 
 /** A refusal that may pass; `delay` in milliseconds or null. */
 class NotNow extends Error {
@@ -39,6 +45,8 @@ export class Session extends EventTarget {
     this.meter = null;
     this.tries = 0;
     this.wasLive = false;
+    this.wantsToken = false;  // it failed because of the token
+    this.askServers = access.relay;  // STUN and TURN: only where it does not go without
     this.onPageHide = () => this.sendDelete(true);
   }
 
@@ -83,7 +91,7 @@ export class Session extends EventTarget {
 
   sendDelete(keepalive) {
     if (!this.location) return;
-    fetch(this.location, {method: 'DELETE', keepalive}).catch(() => {});
+    fetch(this.location, {method: 'DELETE', keepalive, headers: withToken()}).catch(() => {});
     this.location = null;
   }
 
@@ -93,11 +101,14 @@ export class Session extends EventTarget {
 
   async attempt() {
     this.dropConnection();
-    const pc = this.pc = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
-    this.meter = new Meter(pc, this);
     this.firstFrameMs = null;
     this.askedAt = performance.now();
     if (this.state !== 'waiting') this.setState(this.wasLive ? 'reconnecting' : 'connecting', this.message);
+    const configuration = {bundlePolicy: 'max-bundle', iceTransportPolicy: access.relay ? 'relay' : 'all'};
+    if (this.askServers) configuration.iceServers = await iceServers(this.url).catch(() => []);
+    if (this.over) return;
+    const pc = this.pc = new RTCPeerConnection(configuration);
+    this.meter = new Meter(pc, this);
     pc.onconnectionstatechange = () => this.connectionChanged(pc);
     try {
       await this.prepare(pc);
@@ -126,7 +137,7 @@ export class Session extends EventTarget {
   async post(sdp) {
     let reply;
     try {
-      reply = await fetch(this.url, {method: 'POST', headers: {'Content-Type': 'application/sdp'}, body: sdp});
+      reply = await fetch(this.url, {method: 'POST', headers: withToken({'Content-Type': 'application/sdp'}), body: sdp});
     } catch {
       throw new NotNow('The server does not answer.', null, 0);
     }
@@ -142,11 +153,12 @@ export class Session extends EventTarget {
     if (reply.status === 409) throw new NotNow(this.conflict(detail), delay ?? 2000, 409);
     if (reply.status === 429 || reply.status >= 500)
       throw new NotNow(`The server is busy or in trouble (${reply.status}). ${detail}`, delay, reply.status);
-    throw new Refused(`The server refused (${reply.status}). ${detail}`);
+    throw new Refused(`The server refused (${reply.status}). ${detail}`, reply.status);
   }
 
   failedAttempt(error) {
     if (!(error instanceof NotNow)) {
+      this.wantsToken = error.status === 401 || error.status === 403;
       this.finish('failed', error instanceof Refused ? error.message : `${error.name}: ${error.message}`);
       return;
     }
@@ -186,6 +198,7 @@ export class Session extends EventTarget {
   lost() {
     this.sendDelete(false);
     this.dropConnection();
+    if (this.tries > 0 || !this.wasLive) this.askServers = true;
     this.setState('reconnecting', this.wasLive ? 'The connection was lost.' : 'No media connection came about; is the server\'s UDP port reachable?');
     this.again(BACKOFF_MS[Math.min(this.tries++, BACKOFF_MS.length - 1)]);
   }

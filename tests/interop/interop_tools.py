@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-READY = re.compile(r"rtcfwd: ready http://.*:(\d+)/ udp:(\d+)")
+READY = re.compile(r"rtcfwd: ready https?://.*:(\d+)/ udp:(\d+)")
 T = TypeVar("T")
 SECONDS = 5  # of pictures and sound that a viewer has to play
 

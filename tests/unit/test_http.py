@@ -115,6 +115,19 @@ async def test_the_page_is_served_by_exact_name() -> None:
             assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
+async def test_the_page_may_follow_redirects_to_the_configured_servers_only() -> None:
+    async with serving() as (_, client, _fake), client.get("/") as reply:
+        assert reply.headers["Content-Security-Policy"].endswith("; connect-src 'self'")
+    settings = {
+        "redirect": (("view", "*", "https://edge.example.net:8443/base"),),
+        "redirect_full": "https://other.example.net",
+    }
+    async with serving(**settings) as (_, client, _fake), client.get("/") as reply:
+        assert reply.headers["Content-Security-Policy"].endswith(
+            "; connect-src 'self' https://edge.example.net:8443 https://other.example.net"
+        )
+
+
 async def test_the_api_shows_streams_and_sessions() -> None:
     async with serving() as (server, client, fake):
         published = await post(client, "/whip/b", PUBLISH)
