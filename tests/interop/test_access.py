@@ -122,3 +122,66 @@ def test_a_self_signed_page_is_secure_enough_for_the_camera(page: Page, tmp_path
     finally:
         server.stop()
     server.assert_clean_exit()
+
+
+@pytest.mark.duty("S3", "W20")
+def test_a_restart_brings_everybody_back(page: Page, tmp_path: Path) -> None:
+    """SIGTERM closes both sessions at once; the page comes back to the next server by itself."""
+    first = Server(workers=1, log=tmp_path / "first.log", options=("--drain", "1"))
+    try:
+        first.wait_ready()
+        page.goto(first.url("/?publish=again&video=VP8&auto=1"))
+        expect(page.locator("#publish-state")).to_have_text("live", timeout=15000)
+        viewer = page.context.new_page()
+        viewer.goto(first.url("/?watch=again"))
+        expect(viewer.locator("#watch-state")).to_have_text("live", timeout=15000)
+    finally:
+        first.stop()
+    first.assert_clean_exit()
+    assert "draining" in first.text()
+    expect(viewer.locator("#watch-state")).to_have_text("reconnecting…")
+    ports = ("--port", str(first.port), "--udp-port", str(first.udp_port))
+    second = Server(workers=1, log=tmp_path / "second.log", options=(*ports, "--drain", "0"))
+    try:
+        second.wait_ready()
+        expect(page.locator("#publish-state")).to_have_text("live", timeout=20000)
+        expect(viewer.locator("#watch-state")).to_have_text("live", timeout=20000)
+    finally:
+        second.stop()
+    second.assert_clean_exit()
+
+
+@pytest.mark.duty("W19")
+def test_the_page_ffmpeg_and_play_follow_a_redirect(
+    page: Page,
+    tmp_path: Path,
+    processes: Callable[..., subprocess.Popen[str]],
+    ffmpeg: str,
+    clip: Callable[[int], Path],
+) -> None:
+    """A publisher and two viewers that ask one server are served by another."""
+    there = Server(workers=1, log=tmp_path / "there.log", options=("--drain", "0"))
+    here = None
+    try:
+        there.wait_ready()
+        rule = f"*:*:{there.url('')}"
+        options = ("--redirect", rule, "--drain", "0")
+        here = Server(workers=1, log=tmp_path / "here.log", options=options)
+        here.wait_ready()
+        command = f"{ffmpeg} -v error -re -stream_loop -1 -i {clip(25)} -c copy -f whip"
+        processes([*command.split(), here.url("/whip/moved")], stdin=subprocess.DEVNULL)
+        there.wait_live("moved")
+        played = play(here.url("/whep/moved"))
+        assert played.returncode == 0, played.stderr
+        page.goto(here.url("/?watch=moved"))
+        expect(page.locator("#watch-state")).to_have_text("live", timeout=15000)
+        page.click("#watch-stop")
+        wait_until(lambda: there.streams()["moved"]["viewers"] == 0, "DELETE went there, too")
+        assert here.streams() == {}
+    finally:
+        there.stop()
+        if here is not None:
+            here.stop()
+    there.assert_clean_exit()
+    assert here is not None
+    here.assert_clean_exit()
