@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     floor.add_argument("--keep", action="store_true")
     floor.add_argument("--bitrate", type=bitrate, default=2_500_000)
     floor.add_argument("--destinations", type=int, default=500)
+    stage = commands.add_parser("stage", help="each stage alone, in memory")
+    stage.add_argument("--json", action="store_true")
+    stage.add_argument("--keep", action="store_true")
     commands.add_parser("short", help="floor, fanout, latency, joins in under 5 minutes")
     commands.add_parser("table", help="Markdown of all kept results")
     return parser
@@ -150,6 +153,10 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         from . import joins
 
         return joins.run(_settings(arguments), _say)
+    if arguments.command == "stage":
+        from . import stage
+
+        return stage.run()
     from . import floor
 
     return floor.run(arguments.bitrate, arguments.destinations, ["software", "device"])

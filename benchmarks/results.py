@@ -157,6 +157,16 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
         ("server_cpu_us_per_join", "server µs/join"),
         ("failures", "failed"),
     ],
+    "stage": [
+        ("stage", "stage"),
+        ("engine", "engine"),
+        ("profile", "profile"),
+        ("bytes", "bytes"),
+        ("batch", "batch"),
+        ("ns", "ns"),
+        ("ratio", "libsrtp / ipsec-mb"),
+        ("note", "what"),
+    ],
     "floor": [
         ("mode", "mode"),
         ("segmentation", "segmentation"),

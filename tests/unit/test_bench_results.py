@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
 from array import array
 
 import pytest
@@ -72,6 +74,20 @@ def test_the_drop_program_jumps_stay_inside(address: str) -> None:
     for at, (op, _, offset, _) in enumerate(instructions):
         if op & 7 == 5 and op not in (0x85, 0x95):
             assert at < at + 1 + offset < len(instructions)
+
+
+@pytest.mark.parametrize("source", ["floor.c", "stage.c"])
+def test_the_c_programs_fit_the_data_plane(source: str) -> None:
+    compiler = (os.environ.get("CC") or "cc").split()
+    command = [*compiler, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
+    command += [f"-I{floor.ROOT / 'csrc'}", f"-I{floor.ROOT / 'csrc/include'}", "-fsyntax-only"]
+    done = subprocess.run(
+        [*command, str(floor.ROOT / "benchmarks" / source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_floor_sends_what_a_publisher_does() -> None:
