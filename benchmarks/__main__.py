@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from . import results
+from . import results, suite
 
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
 
@@ -93,7 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     most.add_argument("--grow", type=float, default=1.25, help="from step to step")
     most.add_argument("--limit", type=int, default=6000, help="viewers to stop at")
     command("latency", "delay of an idle server, 1 and 100 viewers", None, 10)
-    command("joins", "join storm", 500, 0)
+    command("joins", "join storm, and what the others notice of it", 500, 5)
+    scale = command("scale", "ns per packet from 10 to 3000 viewers", None, 4)
+    scale.set_defaults(bitrate=600_000)
+    scale.add_argument("--plot", metavar="PNG", help="draw it")
+    command("egress", "one send per packet, sendmmsg and GSO in turns", 300, 2)
+    command("fairness", "one viewer that NACKs all it can", 500, 6)
+    command("memory", "bytes a viewer", 500, 0)
     floor = commands.add_parser("floor", help="the bare sender and the cipher alone")
     floor.add_argument("--json", action="store_true")
     floor.add_argument("--keep", action="store_true")
@@ -102,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     stage = commands.add_parser("stage", help="each stage alone, in memory")
     stage.add_argument("--json", action="store_true")
     stage.add_argument("--keep", action="store_true")
-    commands.add_parser("short", help="floor, fanout, latency, joins in under 5 minutes")
+    commands.add_parser("short", help="a bit of everything in under 5 minutes")
+    whole = commands.add_parser("all", help="everything, kept in benchmarks/results/")
+    whole.add_argument("--only", metavar="PARTS", help=f"some of {','.join(suite.ALL)}")
     commands.add_parser("table", help="Markdown of all kept results")
     return parser
 
@@ -149,44 +159,67 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         from . import latency
 
         return latency.run([1, 100], _settings(arguments), _say)
-    if arguments.command == "joins":
-        from . import joins
-
-        return joins.run(_settings(arguments), _say)
     if arguments.command == "stage":
         from . import stage
 
         return stage.run()
-    from . import floor
+    if arguments.command == "floor":
+        from . import floor
 
-    return floor.run(arguments.bitrate, arguments.destinations, ["software", "device"])
+        return floor.run(arguments.bitrate, arguments.destinations, ["software", "device"])
+    module = importlib.import_module(f"benchmarks.{arguments.command}")
+    result: dict[str, Any] = module.run(_settings(arguments), _say)
+    if arguments.command == "scale" and arguments.plot:
+        module.plot(result, Path(arguments.plot))
+    return result
 
 
-def _short() -> list[dict[str, Any]]:
-    """The set that `make bench` runs."""
-    lines = (
-        "floor",
-        "fanout --viewers 500 --seconds 8",
-        "fanout --viewers 500 --seconds 8 --segmentation device",
-        "latency --seconds 5",
-        "joins --viewers 300",
-    )
-    done = []
-    for line in lines:
-        _say(line)
-        done.append(_run(_parser().parse_args(line.split())))
-    return done
+def _line(line: str) -> dict[str, Any]:
+    """One benchmark by its command line."""
+    result = _run(_parser().parse_args(line.split()))
+    for caveat in result.get("caveats", []):
+        _say(caveat)
+    return result
+
+
+def _short() -> int:
+    """The set that `make bench` runs: the tables, then the figures beside what was asked."""
+    done = suite.run(suite.SHORT, _line, _say, keep=False)
+    print(results.table(done))
+    print(suite.figures_table(done))
+    return 0 if len(done) == len(suite.SHORT) else 1
+
+
+def _all(only: str | None) -> int:
+    chosen = only.split(",") if only else []
+    unknown = [name for name in chosen if name not in suite.ALL]
+    if unknown:
+        _say(f"no such part: {', '.join(unknown)}; there are {', '.join(suite.ALL)}")
+        return 2
+    done = suite.run(suite.ALL, _line, _say, keep=True, only=chosen)
+    for result in done:
+        if result["benchmark"] == "scale":
+            from . import scale
+
+            scale.plot(result, results.FOLDER / "scale.png")
+    kept = results.load()
+    print(results.table(kept))
+    print(suite.figures_table(kept))
+    return 0 if len(done) == len(chosen or suite.ALL) else 1
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     if arguments.command == "table":
-        print(results.table(results.load()))
+        kept = results.load()
+        print(results.table(kept))
+        print(suite.figures_table(kept))
         return 0
+    if arguments.command == "short":
+        return _short()
+    if arguments.command == "all":
+        return _all(arguments.only)
     try:
-        if arguments.command == "short":
-            print(results.table(_short()))
-            return 0
         result = _run(arguments)
     except (RuntimeError, OSError) as error:
         _say(f"{type(error).__name__}: {error}")

@@ -56,6 +56,7 @@ class Settings:
     ipv6: bool = False
     profile: str | None = None  # the viewers' SRTP profile; None: the server's choice
     feedback: float | None = None  # percent of packets that viewers NACK, RRs too; None: silent
+    python_cpu: int | None = None  # a core for the server's Python; None: the worker's
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +87,25 @@ def _weigh_session(nice: int) -> Callable[[], None]:
     return lambda: write(before)
 
 
+def open_lab(settings: Settings, say: Say) -> Lab | Loopback:
+    """The lab, or loopback where there can be none."""
+    try:
+        return Lab(settings.segmentation, settings.ipv6)
+    except LabUnavailable as error:
+        say(f"on loopback, because: {error}")
+        return Loopback()
+
+
 class Bench:
     """Server, publisher and viewers, up and joined; closing ends them all."""
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    def __init__(self, settings: Settings, say: Say, lab: Lab | Loopback | None = None) -> None:
+        """``lab``: shared with others and closed by its maker; None: one of its own."""
         self.settings, self.say = settings, say
-        self.lab: Lab | Loopback
-        try:
-            self.lab = Lab(settings.segmentation, settings.ipv6)
-        except LabUnavailable as error:
-            say(f"on loopback, because: {error}")
-            self.lab = Loopback()
-        self._closers: list[Callable[[], None]] = [self.lab.close]
+        self._closers: list[Callable[[], None]] = []
+        self.lab = lab or open_lab(settings, say)
+        if lab is None:
+            self._closers.append(self.lab.close)
         # 4 threads of pylibsrtp's OpenSSL or asyncio do not help: one core is all there is
         os.sched_setaffinity(0, {settings.load_cpu})
         if settings.nice:
@@ -130,7 +138,17 @@ class Bench:
         self._closers.append(self.publisher.close)
         self.publisher.call("join")
         self.publisher.call("begin")
-        self.viewers = Remote(
+        self.viewers = self.more_viewers()
+        if s.python_cpu is not None:
+            self.server.pin_python(s.python_cpu)
+        time.sleep(0.5)
+        self.rss_before = self.server.usage().rss
+        self.say(f"server pid {self.server.pid}, joining {s.viewers} viewers")
+
+    def more_viewers(self) -> Remote:
+        """A process of viewers of their own, none joined yet; closed with the rest."""
+        s = self.settings
+        viewers = Remote(
             Viewers,
             s.load_cpu,
             url=f"{self.server.url}/whep/{STREAM}",
@@ -140,10 +158,8 @@ class Bench:
             profile=s.profile,
             bitrate=s.bitrate,
         )
-        self._closers.append(self.viewers.close)
-        time.sleep(0.5)
-        self.rss_before = self.server.usage().rss
-        self.say(f"server pid {self.server.pid}, joining {s.viewers} viewers")
+        self._closers.append(viewers.close)
+        return viewers
 
     def join(self, viewers: int, samples: int | None = None) -> dict[str, Any]:
         """``viewers`` more, of which ``samples`` are sampled (default: as the settings say)."""
@@ -205,14 +221,14 @@ class Bench:
             drain,
         )
 
-    def window(self, seconds: float) -> dict[str, Any]:
-        """Send for ``seconds`` and say what came of it."""
+    def window(self, seconds: float, during: Callable[[], None] | None = None) -> dict[str, Any]:
+        """Send for ``seconds``, or as long as ``during`` takes, and say what came of it."""
         before = self.snapshot()
         first = len(self.publisher.call("log")[1])
         checks, talked = self.viewers.call("begin")
         self.publisher.call("begin")
         begun = time.monotonic()
-        self._record(seconds)
+        (during or (lambda: self._record(seconds)))()
         sending = time.monotonic() - begun
         after = self.snapshot()
         stamps, packets, feedback, late = self.publisher.call("log")

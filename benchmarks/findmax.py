@@ -63,6 +63,7 @@ def _row(viewers: int, bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
         "loss_percent": round(100 * figures["lost"] / figures["packets_sent"], 4),
         "ns_per_packet": figures["ns_per_packet"],
         "run_length_mean": figures["run_length_mean"],
+        "kernel_drops": figures["kernel_drops"],
         "server_core_percent": figures["server_core_percent"],
         "latency_p50_us": figures["latency_p50_us"],
         "single_p99_us": delays["audio"]["p99"],

@@ -15,7 +15,6 @@
  * is counted. No RTCP, no parsing, no bookkeeping, no ingress: a real server cannot be below it
  * with the same sizes and runs.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

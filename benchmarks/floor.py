@@ -19,6 +19,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def build() -> ctypes.CDLL:
         raise NoCompiler("no C compiler found: install gcc or set CC")
     source = Path(__file__).with_name("floor.c")
     command = [*compiler.split(), "-O2", "-march=native", "-Wall", "-shared", "-fPIC"]
+    command.append("-D_GNU_SOURCE")
     command += [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
     engine = [str(ROOT / "csrc/srtp" / name) for name in ("ipsec_mb.c", "libsrtp.c")]
     with tempfile.TemporaryDirectory() as folder:
@@ -272,6 +274,19 @@ def floor_row(
     }
 
 
+def _combinations(
+    ciphers: list[tuple[str, str]],
+) -> Iterator[tuple[str, bool, tuple[str, str | None]]]:
+    """Mode, paced, (engine, cipher): every way of sending without a cipher and with the usual one,
+    GSO with all of them, and paced."""
+    usual = [(engine, name) for engine, name in ciphers if name == MB_PROFILE]
+    plain: list[tuple[str, str | None]] = [("", None)]
+    for mode in MODES:
+        yield from ((mode, False, one) for one in (*plain, *usual))
+    yield from (("gso", False, one) for one in ciphers if one not in usual)
+    yield from (("gso", True, one) for one in (*plain, usual[-1]))
+
+
 def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0) -> dict[str, Any]:
     """All modes, with and without the cipher, and the cipher alone."""
     library = build()
@@ -284,20 +299,20 @@ def run(bitrate: int, destinations: int, segmentations: list[str], cpu: int = 0)
     for segmentation in segmentations:
         lab = Lab(segmentation)
         try:
-            for mode in MODES:
-                for engine, crypto in (("", None), *ciphers):
-                    rows.append(
-                        floor_row(
-                            library,
-                            lab,
-                            mode=mode,
-                            crypto=crypto,
-                            engine=engine,
-                            bitrate=bitrate,
-                            destinations=destinations,
-                            cpu=cpu,
-                        )
+            for mode, paced, (engine, crypto) in _combinations(ciphers):
+                rows.append(
+                    floor_row(
+                        library,
+                        lab,
+                        mode=mode,
+                        crypto=crypto,
+                        engine=engine,
+                        bitrate=bitrate,
+                        destinations=destinations,
+                        paced=paced,
+                        cpu=cpu,
                     )
+                )
         finally:
             lab.close()
     for engine, crypto in ciphers:

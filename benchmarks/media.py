@@ -150,14 +150,17 @@ def sender_report(ssrc: int, unix_time: float, timestamp: int, packets: int, oct
     return report + struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk
 
 
-def receiver_feedback(ssrc: int, highest: int, percent: float, lost: list[int]) -> bytes:
+def receiver_feedback(
+    ssrc: int, highest: int, percent: float, lost: list[int], following: int = 0
+) -> bytes:
     """A viewer's RTCP compound: RR with one report block (RFC 3550 6.4.2), SDES, and a generic NACK
-    for ``lost`` sequence numbers (RFC 4585 6.2.1), one pair each, if there are any."""
+    (RFC 4585 6.2.1) with a pair for each of the ``lost`` sequence numbers, if there are any;
+    ``following``: the pairs' bit mask of the 16 numbers behind each."""
     block = struct.pack("!IIIIII", ssrc, round(percent * 2.56) << 24, highest, 0, 0, 0)
     report = struct.pack("!BBHI", 0x81, 201, 7, _VIEWER_SSRC) + block
     chunk = struct.pack("!I", _VIEWER_SSRC) + b"\x01\x05bench" + b"\0"
     data = report + struct.pack("!BBH", 0x81, 202, len(chunk) // 4) + chunk
     if lost:
-        pairs = b"".join(struct.pack("!HH", number, 0) for number in lost)
+        pairs = b"".join(struct.pack("!HH", number, following) for number in lost)
         data += struct.pack("!BBHII", 0x81, 205, 2 + len(lost), _VIEWER_SSRC, ssrc) + pairs
     return data

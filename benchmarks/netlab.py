@@ -130,7 +130,16 @@ class Lab:
         try:
             _ip(f"addr add {self.server}/" + rest.format("server"))
             _ip("link set server up")
-            set_feature("server", "tx-udp-segmentation", self.segmentation == "device")
+        finally:
+            enter_namespace(self.load_namespace)
+        self.segment(self.segmentation)
+
+    def segment(self, by: str) -> None:
+        """From now on ``software`` or ``device`` cuts the server's GSO runs."""
+        enter_namespace(self.server_namespace)
+        try:
+            set_feature("server", "tx-udp-segmentation", by == "device")
+            self.segmentation = by
         finally:
             enter_namespace(self.load_namespace)
 

@@ -120,6 +120,12 @@ class Server:
                 raise ServerFailed(f"the server ended: {self.log()}")
         raise ServerFailed(f"no ready line within {timeout:g} s: {self.log()}")
 
+    def pin_python(self, cpu: int) -> None:
+        """Everything but the forwarder's workers to core ``cpu``."""
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            if not (task / "comm").read_text().startswith("rtcfwd-"):
+                os.sched_setaffinity(int(task.name), {cpu})
+
     def log(self) -> str:
         self._log.flush()
         self._log.seek(0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import bisect
 import contextlib
 import socket
 import struct
@@ -35,6 +36,7 @@ _TIMESPEC = struct.Struct("=qq")
 _CONTROL = 128
 _SAMPLE_BUFFER = 8 << 20
 _LOOK_EVERY = 0.01  # seconds
+_AFTER_KEY_NS = 60_000_000  # audio sent so shortly after a key frame meets it on its way out
 
 
 def sample_positions(viewers: int, samples: int) -> set[int]:
@@ -248,12 +250,14 @@ class Viewers(Worker):
         sent_at = array.array("Q")
         sent_at.frombytes(stamps)
         delays: dict[str, array.array[int]] = {
-            name: array.array("q") for name in ("all", "audio", "video", "frame_end", "key_end")
+            name: array.array("q")
+            for name in ("all", "audio", "video", "frame_end", "key_end", "audio_at_key")
         }
+        keys = [sent_at[i] for i, one in enumerate(packets) if one[1] and one[2] and sent_at[i]]
         totals = Counter[str]()
         each = []
         for number, (peer, kept) in enumerate(zip(self.sampled, self._kept, strict=True)):
-            judged = _judge(peer, kept, media, sent_at, first, delays)
+            judged = _judge(peer, kept, media, sent_at, keys, first, delays)
             totals.update(judged)
             each.append(judged["good"] + judged["wrong"] + judged["unmarked"])
             totals["socket_drops"] += self._overflow[number] - self._overflow_before[number]
@@ -275,10 +279,12 @@ def _judge(
     kept: list[tuple[int, bytes]],
     media: Media,
     sent_at: array.array[int],
+    keys: list[int],
     first: int,
     delays: dict[str, array.array[int]],
 ) -> Counter[str]:
-    """One sampled viewer: counts of good, wrong, refused, repeated and missing packets."""
+    """One sampled viewer: counts of good, wrong, refused, repeated and missing packets.
+    ``keys``: when key frames had been sent, ns, in order."""
     counts = Counter[str]()
     seen: set[int] = set()
     sequences: dict[int, set[int]] = {}
@@ -312,6 +318,10 @@ def _judge(
         delays["audio" if plain[1] & 0x7F == AUDIO_PT else "video"].append(delay)
         if kind == "video" and last:
             delays["key_end" if key else "frame_end"].append(delay)
+        if kind == "audio":
+            at = bisect.bisect_right(keys, sent_at[index]) - 1
+            if at >= 0 and sent_at[index] - keys[at] < _AFTER_KEY_NS:
+                delays["audio_at_key"].append(delay)
     for numbers in sequences.values():
         counts["gaps"] += _gaps(numbers)
     return counts

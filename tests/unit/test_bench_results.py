@@ -6,10 +6,12 @@ import os
 import struct
 import subprocess
 from array import array
+from typing import Any
 
 import pytest
 
-from benchmarks import bpf, floor, results
+from benchmarks import bpf, floor, results, suite
+from benchmarks.__main__ import _parser
 from benchmarks.findmax import judge
 from benchmarks.peer import Credentials, make_offer, read_answer
 from benchmarks.server import worker_totals
@@ -134,3 +136,43 @@ def test_the_limits_of_the_most_viewers(
         "latency_us": {"audio": {"p99": audio}, "frame_end": {"p99": frame_end}},
     }
     assert judge(figures) is good
+
+
+def test_every_part_of_the_sets_is_a_command_with_a_table() -> None:
+    parser = _parser()
+    for line in (*suite.ALL.values(), *suite.SHORT.values()):
+        assert parser.parse_args(line.split()).command in results._COLUMNS
+
+
+def test_a_part_that_fails_does_not_end_the_others() -> None:
+    said: list[str] = []
+
+    def one(line: str) -> dict[str, Any]:
+        if line == "bad":
+            raise RuntimeError("no lab")
+        return {"benchmark": line}
+
+    done = suite.run({"a": "good", "b": "bad", "c": "fine"}, one, said.append, keep=False)
+    assert [r["part"] for r in done] == ["a", "c"]
+    assert any("no lab" in text for text in said)
+    chosen = suite.run({"a": "good", "c": "fine"}, one, said.append, keep=False, only=["c"])
+    assert [r["part"] for r in chosen] == ["c"]
+
+
+def test_the_figures_stand_beside_what_was_asked() -> None:
+    nothing = suite.figures([])
+    assert all(measured.strip("– /()") == "" for _, _, measured in nothing)
+    rows = [
+        {"good": True, "ns_per_packet": 500.0, "kernel_drops": 0},
+        {"good": False, "ns_per_packet": 9.0, "kernel_drops": 7},
+    ]
+    done = [
+        {"part": "findmax", "viewers": 1900, "rows": rows},
+        {"part": "fanout", "viewers": 1000, "ratio_to_floor": 1.2, "ns_per_packet": 600.4},
+        {"part": "memory", "data_plane_bytes_per_viewer": 2048, "process_bytes_per_viewer": 4096},
+    ]
+    text = suite.figures_table(done)
+    assert "| ≤ 1450 / ≤ 800 | 500 / – |" in text
+    assert "| ≥ 1900 / ≥ 3500 | 1900 / – |" in text
+    assert "| ≤ 1.25 | 1.2 / – (– / –) |" in text
+    assert "| ≤ 24 / ≤ 128 | 2 / 4 |" in text

@@ -1,0 +1,210 @@
+"""The sets of benchmarks: ``short`` for a look, ``all`` for the record.
+
+``all`` writes one file a part to ``benchmarks/results/``, over what an earlier run has left there,
+as soon as the part is done; a part that fails is told and the others go on. Afterwards
+:func:`figures` puts what was asked beside what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import results
+
+Run = Callable[[str], dict[str, Any]]
+Say = Callable[[str], None]
+
+ALL: dict[str, str] = {
+    "stage": "stage",
+    "fanout": "fanout --viewers 1000 --seconds 8",
+    "fanout-device": "fanout --viewers 1000 --seconds 8 --segmentation device",
+    "fanout-gcm256": "fanout --viewers 1000 --seconds 4 --profile AEAD_AES_256_GCM",
+    "fanout-sha1": "fanout --viewers 1000 --seconds 4 --profile AES128_CM_HMAC_SHA1_80",
+    "fanout-libsrtp": "fanout --viewers 500 --seconds 4 --engine libsrtp",
+    "fanout-feedback": "fanout --viewers 500 --seconds 6 --feedback 2",
+    "fanout-ipv6": "fanout --viewers 500 --seconds 4 --ipv6",
+    "fanout-workers": "fanout --viewers 500 --seconds 4 --workers 2",
+    "findmax": "findmax --viewers 1700 --grow 1.12 --seconds 5",
+    "findmax-device": "findmax --viewers 3100 --grow 1.12 --seconds 5 --segmentation device",
+    "scale": "scale --seconds 4",
+    "latency": "latency --seconds 6",
+    "egress": "egress --viewers 1000 --seconds 2",
+    "joins": "joins --viewers 600 --seconds 5",
+    "fairness": "fairness --viewers 500 --seconds 6",
+    "memory": "memory --viewers 1000",
+    "floor": "floor --destinations 1000",
+}
+
+SHORT: dict[str, str] = {
+    "stage": "stage",
+    "fanout": "fanout --viewers 500 --seconds 6",
+    "fanout-device": "fanout --viewers 500 --seconds 6 --segmentation device",
+    "egress": "egress --viewers 200 --seconds 1",
+    "scale": "scale --seconds 2",
+    "latency": "latency --seconds 4",
+    "joins": "joins --viewers 300 --seconds 3",
+    "fairness": "fairness --viewers 300 --seconds 4",
+    "memory": "memory --viewers 300",
+}
+
+
+def run(
+    parts: dict[str, str], one: Run, say: Say, keep: bool, only: Iterable[str] = ()
+) -> list[dict[str, Any]]:
+    """Run the parts in order (``only``: those named); the results of those that worked."""
+    chosen = [name for name in parts if not only or name in only]
+    done = []
+    for number, name in enumerate(chosen, 1):
+        say(f"{number}/{len(chosen)}: {parts[name]}")
+        try:
+            result = one(parts[name])
+        except (RuntimeError, OSError) as error:
+            say(f"{name} failed: {type(error).__name__}: {error}")
+            continue
+        result["part"] = name
+        if keep:
+            results.keep(result, name)
+        done.append(result)
+    return done
+
+
+def _rows(parts: dict[str, dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parts.get(name, {}).get("rows", [])
+    return rows
+
+
+def _row(parts: dict[str, dict[str, Any]], name: str, **wanted: Any) -> dict[str, Any]:
+    for row in _rows(parts, name):
+        if all(row.get(key) == value for key, value in wanted.items()):
+            return row
+    return {}
+
+
+def figures(done: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """(figure, asked, measured) of what was asked of this server; – where a part is missing."""
+    parts = {r["part"]: r for r in done if "part" in r}
+
+    def show(*values: Any) -> str:
+        return " / ".join(
+            "–"
+            if v is None
+            else f"{v:.2f}".rstrip("0").rstrip(".")
+            if isinstance(v, float)
+            else f"{v}"
+            for v in values
+        )
+
+    def milliseconds(value: float | None) -> float | None:
+        return None if value is None else round(value / 1000, 2)
+
+    def last_good(name: str, key: str) -> Any:
+        good = [row for row in _rows(parts, name) if row["good"]]
+        return good[-1][key] if good else None
+
+    fan, device = parts.get("fanout", {}), parts.get("fanout-device", {})
+    hundred = _row(parts, "latency", viewers=100)
+    stage, scale, memory = (parts.get(n, {}) for n in ("stage", "scale", "memory"))
+    sendto = [
+        _row(parts, "egress", egress="sendto", segmentation=s).get("gso_gain")
+        for s in ("software", "device")
+    ]
+    calls = _row(parts, "egress", egress="gso", segmentation="software")
+    storm = _rows(parts, "joins")
+    other = _row(parts, "joins", python="other core")
+    calm, loud = (_row(parts, "fairness", window=w) for w in ("quiet", "one lossy viewer"))
+    rise = [
+        milliseconds(row["storm_p99_us"] - row["quiet_p99_us"])
+        for row in storm
+        if row["storm_p99_us"] is not None and row["quiet_p99_us"] is not None
+    ]
+    viewers = fan.get("viewers", "?")
+    return [
+        (
+            f"x floor at {viewers} viewers, software / device (floor that waits between frames)",
+            "≤ 1.25",
+            show(fan.get("ratio_to_floor"), device.get("ratio_to_floor"))
+            + f" ({show(fan.get('ratio_to_paced_floor'), device.get('ratio_to_paced_floor'))})",
+        ),
+        (
+            f"ns a packet at {viewers} viewers, software / device",
+            "",
+            show(fan.get("ns_per_packet"), device.get("ns_per_packet")),
+        ),
+        (
+            "ns a packet at capacity, software / device",
+            "≤ 1450 / ≤ 800",
+            show(
+                last_good("findmax", "ns_per_packet"), last_good("findmax-device", "ns_per_packet")
+            ),
+        ),
+        (
+            "viewers of 2.5 Mbit/s + G.711 on one core, software / device",
+            "≥ 1900 / ≥ 3500",
+            show(
+                parts.get("findmax", {}).get("viewers"),
+                parts.get("findmax-device", {}).get("viewers"),
+            ),
+        ),
+        (
+            "… kernel drops (SO_RXQ_OVFL) there",
+            "0 / 0",
+            show(last_good("findmax", "kernel_drops"), last_good("findmax-device", "kernel_drops")),
+        ),
+        ("ns a packet, 3000 over 100 viewers", "≤ 1.1", show(scale.get("growth_3000_over_100"))),
+        (
+            "added delay at 100 viewers, frame end p50 / p99, ms",
+            "≤ 0.8 / ≤ 2",
+            show(
+                milliseconds(hundred.get("frame_end_p50_us")),
+                milliseconds(hundred.get("frame_end_p99_us")),
+            ),
+        ),
+        (
+            "… single packet p50, ms",
+            "≤ 0.3",
+            show(milliseconds(hundred.get("single_p50_us"))),
+        ),
+        (
+            "memory a viewer, data plane / process, KiB",
+            "≤ 24 / ≤ 128",
+            show(
+                *(
+                    None if memory.get(key) is None else round(memory[key] / 1024, 1)
+                    for key in ("data_plane_bytes_per_viewer", "process_bytes_per_viewer")
+                )
+            ),
+        ),
+        (
+            "libsrtp over ipsec-mb, SHA1-80 / GCM (batches of 32 and more)",
+            "≥ 4 / ≥ 2.5",
+            show(stage.get("ratio_sha1_80"), stage.get("ratio_gcm")),
+        ),
+        ("GSO over one send a packet, software / device", "≥ 2 / ≥ 3", show(*sendto)),
+        ("… send calls a packet with GSO", "", show(calls.get("send_calls_per_packet"))),
+        ("joins a second, Python on the other core", "≥ 300", show(other.get("joins_per_second"))),
+        (
+            "… media p99 less the quiet p99, ms: Python on the worker's core / other",
+            "≤ 5",
+            show(*rise),
+        ),
+        (
+            "p99 of others beside a viewer that NACKs everything, quiet / loud, ms",
+            "unchanged",
+            show(
+                milliseconds(calm.get("latency_p99_us")), milliseconds(loud.get("latency_p99_us"))
+            ),
+        ),
+        (
+            "audio p99 while a key frame goes out, ms",
+            "",
+            show(milliseconds(calm.get("audio_at_key_p99_us"))),
+        ),
+    ]
+
+
+def figures_table(done: list[dict[str, Any]]) -> str:
+    """:func:`figures` as Markdown."""
+    lines = ["| figure | asked | measured |", "|---|---|---|"]
+    lines += [f"| {name} | {asked} | {measured} |" for name, asked, measured in figures(done)]
+    return "\n".join(lines)
