@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import sys
@@ -27,69 +28,72 @@ def bitrate(text: str) -> int:
     return round(value)
 
 
+def _measured(
+    commands: Any, name: str, text: str, viewers: int | None, seconds: float
+) -> argparse.ArgumentParser:
+    """A command that runs the server, with the options that all of those share."""
+    sub: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    sub.add_argument("--keep", action="store_true", help="write it to benchmarks/results/")
+    if viewers is not None:
+        sub.add_argument("--viewers", type=int, default=viewers)
+    sub.add_argument("--bitrate", type=bitrate, default=2_500_000, metavar="BITS")
+    sub.add_argument("--seconds", type=float, default=seconds)
+    sub.add_argument(
+        "--segmentation",
+        choices=("software", "device"),
+        default="software",
+        help="who cuts GSO runs: the kernel (default) or the device, as with USO",
+    )
+    sub.add_argument("--samples", type=int, default=8, help="viewers that are decrypted")
+    sub.add_argument("--at-once", type=int, default=16, help="joins in progress at a time")
+    sub.add_argument(
+        "--engine",
+        choices=("auto", "libsrtp", "ipsec-mb"),
+        default="auto",
+        help="the server's SRTP engine",
+    )
+    sub.add_argument(
+        "--server-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="passed on to `rtcfwd serve`, e.g. --server-option=--egress=sendmmsg",
+    )
+    sub.add_argument(
+        "--egress",
+        choices=("sendto", "sendmmsg", "gso"),
+        default="gso",
+        help="how the server sends",
+    )
+    sub.add_argument(
+        "--nice",
+        type=int,
+        default=0,
+        help="of server and load, below 0 to stand out on a machine that does other things",
+    )
+    sub.add_argument("--workers", type=int, default=1, help="of the server, on all cores")
+    sub.add_argument("--ipv6", action="store_true", help="everything over IPv6")
+    sub.add_argument(
+        "--profile",
+        choices=("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"),
+        help="the viewers' SRTP profile (default: the server's choice)",
+    )
+    sub.add_argument(
+        "--feedback",
+        type=float,
+        metavar="PERCENT",
+        help="viewers send receiver reports, and NACKs for so many of their packets",
+    )
+    sub.add_argument("--perf", metavar="FILE", help="`perf record` of the server during the window")
+    return sub
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, text: str, viewers: int | None, seconds: float) -> Any:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
-        sub.add_argument("--keep", action="store_true", help="write it to benchmarks/results/")
-        if viewers is not None:
-            sub.add_argument("--viewers", type=int, default=viewers)
-        sub.add_argument("--bitrate", type=bitrate, default=2_500_000, metavar="BITS")
-        sub.add_argument("--seconds", type=float, default=seconds)
-        sub.add_argument(
-            "--segmentation",
-            choices=("software", "device"),
-            default="software",
-            help="who cuts GSO runs: the kernel (default) or the device, as with USO",
-        )
-        sub.add_argument("--samples", type=int, default=8, help="viewers that are decrypted")
-        sub.add_argument("--at-once", type=int, default=16, help="joins in progress at a time")
-        sub.add_argument(
-            "--engine",
-            choices=("auto", "libsrtp", "ipsec-mb"),
-            default="auto",
-            help="the server's SRTP engine",
-        )
-        sub.add_argument(
-            "--server-option",
-            action="append",
-            default=[],
-            metavar="OPTION",
-            help="passed on to `rtcfwd serve`, e.g. --server-option=--egress=sendmmsg",
-        )
-        sub.add_argument(
-            "--egress",
-            choices=("sendto", "sendmmsg", "gso"),
-            default="gso",
-            help="how the server sends",
-        )
-        sub.add_argument(
-            "--nice",
-            type=int,
-            default=0,
-            help="of server and load, below 0 to stand out on a machine that does other things",
-        )
-        sub.add_argument("--workers", type=int, default=1, help="of the server, on all cores")
-        sub.add_argument("--ipv6", action="store_true", help="everything over IPv6")
-        sub.add_argument(
-            "--profile",
-            choices=("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"),
-            help="the viewers' SRTP profile (default: the server's choice)",
-        )
-        sub.add_argument(
-            "--feedback",
-            type=float,
-            metavar="PERCENT",
-            help="viewers send receiver reports, and NACKs for so many of their packets",
-        )
-        sub.add_argument(
-            "--perf", metavar="FILE", help="`perf record` of the server during the window"
-        )
-        return sub
-
+    command = functools.partial(_measured, commands)
     command("fanout", "cost, loss and delay with N viewers", 500, 10)
     most = command("findmax", "most viewers without loss and with p99 under 50 ms", 500, 5)
     most.add_argument("--grow", type=float, default=1.25, help="from step to step")

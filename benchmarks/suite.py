@@ -81,126 +81,125 @@ def _row(parts: dict[str, dict[str, Any]], name: str, **wanted: Any) -> dict[str
     return {}
 
 
-def figures(done: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """(figure, asked, measured) of what was asked of this server; – where a part is missing."""
-    parts = {r["part"]: r for r in done if "part" in r}
+def _show(*values: Any) -> str:
+    """Values side by side; – for one that is missing."""
+    texts = []
+    for value in values:
+        text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+        texts.append("–" if value is None else text)
+    return " / ".join(texts)
 
-    def show(*values: Any) -> str:
-        return " / ".join(
-            "–"
-            if v is None
-            else f"{v:.2f}".rstrip("0").rstrip(".")
-            if isinstance(v, float)
-            else f"{v}"
-            for v in values
-        )
 
-    def milliseconds(value: float | None) -> float | None:
-        return None if value is None else round(value / 1000, 2)
+def _ms(row: dict[str, Any], *keys: str) -> list[float | None]:
+    """µs as ms."""
+    return [None if row.get(key) is None else round(row[key] / 1000, 2) for key in keys]
 
-    def last_good(name: str, key: str) -> Any:
-        good = [row for row in _rows(parts, name) if row["good"]]
-        return good[-1][key] if good else None
 
+Parts = dict[str, dict[str, Any]]
+Line = tuple[str, str, str]  # figure, asked, measured
+
+
+def _cost(parts: Parts) -> list[Line]:
     fan, device = parts.get("fanout", {}), parts.get("fanout-device", {})
-    hundred = _row(parts, "latency", viewers=100)
-    stage, scale, memory = (parts.get(n, {}) for n in ("stage", "scale", "memory"))
-    sendto = [
-        _row(parts, "egress", egress="sendto", segmentation=s).get("gso_gain")
-        for s in ("software", "device")
-    ]
-    calls = _row(parts, "egress", egress="gso", segmentation="software")
-    storm = _rows(parts, "joins")
-    other = _row(parts, "joins", python="other core")
-    calm, loud = (_row(parts, "fairness", window=w) for w in ("quiet", "one lossy viewer"))
-    rise = [
-        milliseconds(row["storm_p99_us"] - row["quiet_p99_us"])
-        for row in storm
-        if row["storm_p99_us"] is not None and row["quiet_p99_us"] is not None
-    ]
+    most, most_device = parts.get("findmax", {}), parts.get("findmax-device", {})
     viewers = fan.get("viewers", "?")
+
+    def both(key: str) -> str:
+        return _show(fan.get(key), device.get(key))
+
+    def last_good(key: str) -> str:
+        good = [
+            [row for row in _rows(parts, name) if row["good"]]
+            for name in ("findmax", "findmax-device")
+        ]
+        return _show(*(rows[-1][key] if rows else None for rows in good))
+
     return [
-        (
-            f"x floor at {viewers} viewers, software / device (floor that waits between frames)",
-            "≤ 1.25",
-            show(fan.get("ratio_to_floor"), device.get("ratio_to_floor"))
-            + f" ({show(fan.get('ratio_to_paced_floor'), device.get('ratio_to_paced_floor'))})",
-        ),
-        (
-            f"ns a packet at {viewers} viewers, software / device",
-            "",
-            show(fan.get("ns_per_packet"), device.get("ns_per_packet")),
-        ),
+        (f"× floor at {viewers} viewers, software / device", "≤ 1.25", both("ratio_to_floor")),
+        ("… × a floor that waits between frames", "", both("ratio_to_paced_floor")),
+        (f"ns a packet at {viewers} viewers, software / device", "", both("ns_per_packet")),
         (
             "ns a packet at capacity, software / device",
             "≤ 1450 / ≤ 800",
-            show(
-                last_good("findmax", "ns_per_packet"), last_good("findmax-device", "ns_per_packet")
-            ),
+            last_good("ns_per_packet"),
         ),
         (
             "viewers of 2.5 Mbit/s + G.711 on one core, software / device",
             "≥ 1900 / ≥ 3500",
-            show(
-                parts.get("findmax", {}).get("viewers"),
-                parts.get("findmax-device", {}).get("viewers"),
-            ),
+            _show(most.get("viewers"), most_device.get("viewers")),
         ),
+        ("… kernel drops (SO_RXQ_OVFL) there", "0 / 0", last_good("kernel_drops")),
         (
-            "… kernel drops (SO_RXQ_OVFL) there",
-            "0 / 0",
-            show(last_good("findmax", "kernel_drops"), last_good("findmax-device", "kernel_drops")),
+            "ns a packet, 3000 over 100 viewers",
+            "≤ 1.1",
+            _show(parts.get("scale", {}).get("growth_3000_over_100")),
         ),
-        ("ns a packet, 3000 over 100 viewers", "≤ 1.1", show(scale.get("growth_3000_over_100"))),
-        (
-            "added delay at 100 viewers, frame end p50 / p99, ms",
-            "≤ 0.8 / ≤ 2",
-            show(
-                milliseconds(hundred.get("frame_end_p50_us")),
-                milliseconds(hundred.get("frame_end_p99_us")),
-            ),
-        ),
-        (
-            "… single packet p50, ms",
-            "≤ 0.3",
-            show(milliseconds(hundred.get("single_p50_us"))),
-        ),
-        (
-            "memory a viewer, data plane / process, KiB",
-            "≤ 24 / ≤ 128",
-            show(
-                *(
-                    None if memory.get(key) is None else round(memory[key] / 1024, 1)
-                    for key in ("data_plane_bytes_per_viewer", "process_bytes_per_viewer")
-                )
-            ),
-        ),
+    ]
+
+
+def _alone(parts: Parts) -> list[Line]:
+    stage, memory = parts.get("stage", {}), parts.get("memory", {})
+    kib = [
+        None if memory.get(key) is None else round(memory[key] / 1024, 1)
+        for key in ("data_plane_bytes_per_viewer", "process_bytes_per_viewer")
+    ]
+    gains = [
+        _row(parts, "egress", egress="sendto", segmentation=one).get("gso_gain")
+        for one in ("software", "device")
+    ]
+    calls = _row(parts, "egress", egress="gso", segmentation="software")
+    return [
+        ("memory a viewer, data plane / process, KiB", "≤ 24 / ≤ 128", _show(*kib)),
         (
             "libsrtp over ipsec-mb, SHA1-80 / GCM (batches of 32 and more)",
             "≥ 4 / ≥ 2.5",
-            show(stage.get("ratio_sha1_80"), stage.get("ratio_gcm")),
+            _show(stage.get("ratio_sha1_80"), stage.get("ratio_gcm")),
         ),
-        ("GSO over one send a packet, software / device", "≥ 2 / ≥ 3", show(*sendto)),
-        ("… send calls a packet with GSO", "", show(calls.get("send_calls_per_packet"))),
-        ("joins a second, Python on the other core", "≥ 300", show(other.get("joins_per_second"))),
+        ("GSO over one send a packet, software / device", "≥ 2 / ≥ 3", _show(*gains)),
+        ("… send calls a packet with GSO", "", _show(calls.get("send_calls_per_packet"))),
+    ]
+
+
+def _delays(parts: Parts) -> list[Line]:
+    hundred = _row(parts, "latency", viewers=100)
+    rises = [
+        None
+        if None in (row.get("storm_p99_us"), row.get("quiet_p99_us"))
+        else round((row["storm_p99_us"] - row["quiet_p99_us"]) / 1000, 2)
+        for row in (_row(parts, "joins", python=p) for p in ("worker's core", "other core"))
+    ]
+    rate = _row(parts, "joins", python="other core").get("joins_per_second")
+    calm, loud = (_row(parts, "fairness", window=w) for w in ("quiet", "one lossy viewer"))
+    return [
         (
-            "… media p99 less the quiet p99, ms: Python on the worker's core / other",
+            "added delay at 100 viewers, frame end p50 / p99, ms",
+            "≤ 0.8 / ≤ 2",
+            _show(*_ms(hundred, "frame_end_p50_us", "frame_end_p99_us")),
+        ),
+        ("… single packet p50, ms", "≤ 0.3", _show(*_ms(hundred, "single_p50_us"))),
+        ("joins a second, Python on the other core", "≥ 300", _show(rate)),
+        (
+            "… media p99 less the quiet p99, ms; Python on the worker's core / the other",
             "≤ 5",
-            show(*rise),
+            _show(*rises),
         ),
         (
-            "p99 of others beside a viewer that NACKs everything, quiet / loud, ms",
+            "p99 of the others without / with a viewer that NACKs everything, ms",
             "unchanged",
-            show(
-                milliseconds(calm.get("latency_p99_us")), milliseconds(loud.get("latency_p99_us"))
-            ),
+            _show(*_ms(calm, "latency_p99_us"), *_ms(loud, "latency_p99_us")),
         ),
         (
-            "audio p99 while a key frame goes out, ms",
+            "audio p99, all / while a key frame goes out, ms",
             "",
-            show(milliseconds(calm.get("audio_at_key_p99_us"))),
+            _show(*_ms(calm, "audio_p99_us", "audio_at_key_p99_us")),
         ),
     ]
+
+
+def figures(done: list[dict[str, Any]]) -> list[Line]:
+    """(figure, asked, measured) of what was asked of this server; – where a part is missing."""
+    parts = {r["part"]: r for r in done if "part" in r}
+    return [*_cost(parts), *_delays(parts), *_alone(parts)]
 
 
 def figures_table(done: list[dict[str, Any]]) -> str:

@@ -174,5 +174,5 @@ def test_the_figures_stand_beside_what_was_asked() -> None:
     text = suite.figures_table(done)
     assert "| ≤ 1450 / ≤ 800 | 500 / – |" in text
     assert "| ≥ 1900 / ≥ 3500 | 1900 / – |" in text
-    assert "| ≤ 1.25 | 1.2 / – (– / –) |" in text
+    assert "| ≤ 1.25 | 1.2 / – |" in text
     assert "| ≤ 24 / ≤ 128 | 2 / 4 |" in text
