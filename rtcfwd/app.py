@@ -149,7 +149,7 @@ class Server:
         config = self.config
         try:
             if config.tls_self_signed:
-                return self_signed_context(["127.0.0.1", "::1", *addresses])
+                return self_signed_context(["127.0.0.1", "::1", *addresses, *ice.local_addresses()])
             if config.tls_cert:
                 self._tls = Tls(Path(config.tls_cert), Path(config.tls_key))
                 return self._tls.context

@@ -75,7 +75,7 @@ def _serve(settings: config.Config) -> int:
 async def _run(settings: config.Config) -> None:
     """Serve until SIGINT or SIGTERM; the first one drains, a second one ends at once. SIGHUP reads
     the certificate anew."""
-    from rtcfwd.app import Server
+    from rtcfwd.app import Server, announced_addresses
 
     loop = asyncio.get_running_loop()
     asked, hurried = asyncio.Event(), asyncio.Event()
@@ -93,6 +93,10 @@ async def _run(settings: config.Config) -> None:
         base = f"{server.scheme}://{server.host}:{server.http_port}"
         print(f"rtcfwd: ready {base}/ udp:{server.udp_port}")
         print(f"  page      {base}/")
+        if settings.tls_self_signed:
+            for address in announced_addresses(settings)[:2]:
+                host = f"[{address}]" if ":" in address else address
+                print(f"  phone     https://{host}:{server.http_port}/   (docs/secure.md)")
         print(f"  publish   {base}/whip/demo   (WHIP)")
         print(f"  watch     {base}/whep/demo   (WHEP)", flush=True)
         await asked.wait()

@@ -127,7 +127,7 @@ def parse_keys(body: bytes) -> list[tuple[str, str | None, Any]]:
     try:
         listed = json.loads(body)["keys"]
         entries = [entry for entry in listed[:MAX_KEYS] if isinstance(entry, dict)]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError('it is no JSON object with a list of "keys" (RFC 7517)') from None
     found: list[tuple[str, str | None, Any]] = []
     for entry in entries:

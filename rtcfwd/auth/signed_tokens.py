@@ -40,7 +40,7 @@ class SignedTokens:
             return Verdict.UNKNOWN
         try:
             header = jwt.get_unverified_header(ask.token)
-        except (jwt.InvalidTokenError, ValueError):
+        except (jwt.InvalidTokenError, ValueError, RecursionError):  # the last: JSON of [[[[…
             return Verdict.UNKNOWN
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm == "HS256" and self._secret:
@@ -73,7 +73,7 @@ class SignedTokens:
                     "verify_iss": self._issuer is not None,
                 },
             )
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         return claims
 

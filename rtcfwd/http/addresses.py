@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from aiohttp import web
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -41,6 +43,16 @@ class Clients:
             if not self._trusted(address):
                 break
         return address
+
+    def origin(self, request: web.Request) -> str:
+        """``https://HOST`` as the client wrote it; empty if it did not write it properly."""
+        if not _HOST.fullmatch(request.host):
+            return ""
+        scheme, address = request.scheme, parse(request.remote or "")
+        told = request.headers.get("X-Forwarded-Proto", "")
+        if told in ("http", "https") and address is not None and self._trusted(address):
+            scheme = told
+        return f"{scheme}://{request.host}"
 
     def _trusted(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)

@@ -2,7 +2,7 @@
 
     request ─▶ preflight? ─ yes ─▶ handler
                │ no
-               429  this address asks too often            POST, PATCH, DELETE
+               429  this address asks too often            POST, PATCH, DELETE, what needs a token
                401  no token or an unknown one (delayed)   403  a token for something else
                503  the webhook does not answer
                307  another server has this stream         POST of an endpoint
@@ -38,7 +38,8 @@ from .whip import stream_name
 _CHALLENGE = 'Bearer realm="rtcfwd"'
 _DELAYED = 256  # failed requests that wait at a time; more are answered at once
 _HOP = "rtcfwd-hop"
-"""Query parameter of a redirect because of load: such a request is not sent on once more."""
+"""Query parameter of a redirected request. It is not redirected again, and its session's Location
+is absolute, as one client resolves a relative one against the URL that it asked first."""
 
 
 class Guard:
@@ -77,7 +78,10 @@ class Guard:
                 return await self._post(request, action, handler)
             if request.method != "OPTIONS" or is_preflight(request):
                 return await handler(request)
-            await self._admit(request, action, stream_name(request))
+            name = stream_name(request)
+            if self._auth is not None:
+                self._limit(request)
+                await self._admit(request, action, name)
             response = await handler(request)
             self._links.add(response)
             return response
@@ -102,7 +106,8 @@ class Guard:
         """Of the API and the metrics."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if request.method != "OPTIONS":
+            if request.method != "OPTIONS" and self._auth is not None:
+                self._limit(request)
                 await self._admit(request, Action.ADMIN, None)
             return await handler(request)
 
@@ -116,25 +121,30 @@ class Guard:
         self._limit(request)
         name = stream_name(request)
         await self._admit(request, action, name)
+        hopped = _HOP in request.query
         for rule, url in self._redirects:
-            if rule.grants(action, name):
+            if not hopped and rule.grants(action, name):
                 return self._redirect(request, url)
         try:
             response = await handler(request)
         except Refused as refused:
             other = self._registry.config.redirect_full
-            if refused.status == 503 and other and _HOP not in request.query:
-                return self._redirect(request, other, hop=True)
+            if refused.status == 503 and other and not hopped:
+                return self._redirect(request, other)
             raise
         if response.status == 201:
             self._links.add(response)
+            if hopped:
+                response.headers["Location"] = (
+                    self._clients.origin(request) + response.headers["Location"]
+                )
         return response
 
-    def _redirect(self, request: web.Request, base: str, *, hop: bool = False) -> web.Response:
-        """307 with an absolute Location: some clients resolve a later relative one wrongly."""
-        query = [*request.query.items(), *([(_HOP, "1")] if hop else [])]
-        location = base + request.rel_url.raw_path + (f"?{urlencode(query)}" if query else "")
+    def _redirect(self, request: web.Request, base: str) -> web.Response:
+        """307 with an absolute Location; the query goes along, it may hold stream and token."""
+        query = urlencode([*request.query.items(), (_HOP, "1")])
         self._count("redirected")
+        location = f"{base}{request.rel_url.raw_path}?{query}"
         return web.Response(status=307, headers={"Location": location})
 
     def _limit(self, request: web.Request) -> None:
@@ -209,11 +219,14 @@ def is_preflight(request: web.Request) -> bool:
 
 
 def token_of(request: web.Request) -> str | None:
-    """Authorization's bearer token, the bare value that one player sends, or ``?token=``."""
+    """``?token=``, else Authorization's bearer token or the bare value that one player sends. The
+    query goes first: who cannot set the header may still send a meaningless one."""
+    if told := request.query.get("token"):
+        return told
     value = request.headers.get("Authorization")
     if value is not None:
         scheme, _, token = value.strip().partition(" ")
         if not token:
             return scheme or None
         return token.strip() if scheme.lower() == "bearer" else None
-    return request.query.get("token") or None
+    return None

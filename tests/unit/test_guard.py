@@ -106,6 +106,9 @@ async def test_a_token_in_the_query_is_taken_and_never_told(
         assert viewed[1]["Location"].startswith("/webrtc/whep/session/")
         assert (await ask(client, "POST", "/whep/demo?token=wrong-token-00001", VIEW))[0] == 401
         assert (await ask(client, "POST", "/whep/demo?token=", VIEW))[0] == 401
+        undefined = {"Authorization": "Bearer undefined"}
+        path = f"/whep/demo?token={VIEWER}"
+        assert (await ask(client, "POST", path, VIEW, **undefined))[0] == 201
         # One player sends its key bare; a header that is no bearer token is none.
         bare = await ask(client, "POST", "/whep/demo", VIEW, Authorization=VIEWER)
         assert bare[0] == 201
@@ -284,6 +287,15 @@ async def test_floods_are_limited_per_address() -> None:
             assert 'turned_away_total{reason="rate_limited"} 4.0' in await reply.text()
 
 
+async def test_what_needs_a_token_is_limited_too() -> None:
+    """Or a flood of questions to the webhook would keep others from theirs."""
+    async with serving(**SECURED, **PROXIED, rate_limit=0.01, rate_burst=2) as (_, client, _fake):
+        for path, method in (("/metrics", "GET"), ("/whep/demo", "OPTIONS")):
+            there = {"X_Forwarded_For": f"203.0.113.{len(path)}"}
+            statuses = [(await ask(client, method, path, **there))[0] for _ in range(3)]
+            assert statuses == [401, 401, 429]
+
+
 async def test_no_rate_limit_when_it_is_zero() -> None:
     async with serving(**PROXIED, rate_limit=0.0, rate_burst=1) as (_, client, _fake):
         for _ in range(5):
@@ -302,19 +314,37 @@ async def test_redirects_by_stream_are_307_and_absolute() -> None:
         ("*", "gone", "https://other.example.net"),
     )
     async with serving(redirect=rules) as (server, client, _):
+        edge = "https://edge.example.net/base"
         for path, location in (
-            ("/whep/cam-1", "https://edge.example.net/base/whep/cam-1"),
-            ("/whep/cam-1?token=a%26b&x=1", "https://edge.example.net/base/whep/cam-1?token=a%26b&x=1"),
-            ("/webrtc/whep?streamid=cam-1",
-             "https://edge.example.net/base/webrtc/whep?streamid=cam-1"),
-            ("/whip/cam-1", "http://10.0.0.9:8080/whip/cam-1"),
-            ("/whep/gone", "https://other.example.net/whep/gone"),
-        ):  # fmt: skip
+            ("/whep/cam-1", f"{edge}/whep/cam-1?rtcfwd-hop=1"),
+            ("/whep/cam-1?token=a%26b&x=1", f"{edge}/whep/cam-1?token=a%26b&x=1&rtcfwd-hop=1"),
+            ("/webrtc/whep?streamid=cam-1", f"{edge}/webrtc/whep?streamid=cam-1&rtcfwd-hop=1"),
+            ("/whip/cam-1", "http://10.0.0.9:8080/whip/cam-1?rtcfwd-hop=1"),
+            ("/whep/gone", "https://other.example.net/whep/gone?rtcfwd-hop=1"),
+        ):
             status, headers, _body = await ask(client, "POST", path, VIEW)
             assert (status, headers["Location"]) == (307, location)
             assert headers["Access-Control-Allow-Origin"] == "*"
         assert (await ask(client, "POST", "/whip/demo", PUBLISH))[0] == 201
         assert server.registry.counts.http["redirected"] == 5
+
+
+async def test_a_redirected_request_gets_an_absolute_location_and_no_further_redirect() -> None:
+    rules = (("*", "*", "https://edge.example.net"),)
+    async with serving(redirect=rules, **PROXIED) as (_, client, _fake):
+        path = "/whip/demo?rtcfwd-hop=1"
+        for headers, origin in (
+            ({"Host": "here.example.net:8443"}, "http://here.example.net:8443"),
+            ({"Host": "h.example", "X_Forwarded_Proto": "https"}, "https://h.example"),
+            ({"Host": "[2001:db8::1]:80"}, "http://[2001:db8::1]:80"),
+            ({"Host": "h.example", "X_Forwarded_Proto": "gopher"}, "http://h.example"),
+            ({"Host": 'odd"host/x'}, ""),
+        ):
+            status, found, _body = await ask(client, "POST", path, PUBLISH, **headers)
+            assert status == 201
+            assert found["Location"].startswith(f"{origin}/whip/session/")
+            session = found["Location"].removeprefix(origin)
+            assert (await ask(client, "DELETE", session))[0] == 200
 
 
 @pytest.mark.duty("S18")
