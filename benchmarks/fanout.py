@@ -253,8 +253,9 @@ class Bench:
             recorder.wait()
 
     def floor(self, engine: str, profile: str, viewers: int) -> dict[str, Any] | None:
-        """The bare sender here and now: the same sizes, destinations, cipher and sink; hot (the
-        best of three) and paced (the better of two). None where it cannot be had."""
+        """The bare sender here and now: the same sizes, destinations, cipher and sink, the sampled
+        viewers' sockets among them; hot (the best of three) and paced (the better of two). None
+        where it cannot be had."""
         if isinstance(self.lab, Loopback) or profile not in floor.PROFILES:
             return None
         try:
@@ -264,6 +265,7 @@ class Bench:
             return None
         self.say("measuring the floor")
         self.server.close()  # the core is the floor's
+        sampled = self.viewers.call("sampled_ports")
 
         def best(paced: bool, times: int) -> dict[str, Any]:
             rows = [
@@ -276,6 +278,8 @@ class Bench:
                     bitrate=self.settings.bitrate,
                     destinations=viewers,
                     paced=paced,
+                    sampled=sampled,
+                    port=self.server.udp_port,
                     cpu=self.settings.server_cpu,
                 )
                 for _ in range(times)

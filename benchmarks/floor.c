@@ -54,11 +54,14 @@ typedef struct plan { /* floor.py has the same fields */
     int profile;         /* DTLS-SRTP's number; 0: no crypto */
     uint8_t address[16]; /* v4-mapped or IPv6; the socket is of its family */
     uint16_t first_port;
-    uint16_t passes;      /* passes of one round */
-    const uint16_t *size; /* sizes of all packets, pass by pass, RTP header included */
-    const uint8_t *count; /* packets of each pass */
-    const uint64_t *due;  /* ns from a round's start for each pass; NULL: at once */
-    uint64_t round_ns;    /* length of a round, where passes have a due time */
+    uint16_t sampled;             /* that many of the destinations are real sockets … */
+    uint8_t sampled_at[16];       /* … at this address … */
+    const uint16_t *sampled_port; /* … and these ports */
+    uint16_t passes;              /* passes of one round */
+    const uint16_t *size;         /* sizes of all packets, pass by pass, RTP header included */
+    const uint8_t *count;         /* packets of each pass */
+    const uint64_t *due;          /* ns from a round's start for each pass; NULL: at once */
+    uint64_t round_ns;            /* length of a round, where passes have a due time */
     int rounds;
     protect_fn protect; /* libsrtp's */
     void **contexts;    /* one per destination: srtp_t, or without `protect` ipsec-mb's schedules;
@@ -142,30 +145,33 @@ static void flush(const plan *p, outcome *o) {
     out.used = 0;
 }
 
-static socklen_t receiver(const plan *p, uint16_t port, struct sockaddr_storage *to) {
+static socklen_t receiver(const plan *p, int destination, struct sockaddr_storage *to) {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (memcmp(p->address, mapped, sizeof mapped) == 0) {
+    int real = destination < p->sampled;
+    const uint8_t *address = real ? p->sampled_at : p->address;
+    uint16_t port = real ? p->sampled_port[destination] : (uint16_t)(p->first_port + destination);
+    if (memcmp(address, mapped, sizeof mapped) == 0) {
         struct sockaddr_in *a = (struct sockaddr_in *)to;
         a->sin_family = AF_INET;
         a->sin_port = htons(port);
-        memcpy(&a->sin_addr, p->address + 12, 4);
+        memcpy(&a->sin_addr, address + 12, 4);
         return sizeof *a;
     }
     struct sockaddr_in6 *a = (struct sockaddr_in6 *)to;
     a->sin6_family = AF_INET6;
     a->sin6_port = htons(port);
-    memcpy(&a->sin6_addr, p->address, 16);
+    memcpy(&a->sin6_addr, address, 16);
     return sizeof *a;
 }
 
 /* One message of `len` bytes at `data`, cut into `segment` bytes if it is a run. */
-static void push(const plan *p, outcome *o, uint16_t port, uint8_t *data, size_t len,
+static void push(const plan *p, outcome *o, int destination, uint8_t *data, size_t len,
                  uint16_t segment) {
     int i = out.messages++;
     struct msghdr *m = &out.message[i].msg_hdr;
     out.iov[i] = (struct iovec){data, len};
     *m = (struct msghdr){.msg_name = &out.to[i],
-                         .msg_namelen = receiver(p, port, &out.to[i]),
+                         .msg_namelen = receiver(p, destination, &out.to[i]),
                          .msg_iov = &out.iov[i],
                          .msg_iovlen = 1};
     if (len > segment) {
@@ -228,13 +234,14 @@ void *rb_schedule(int profile, const uint8_t *key) {
     if (!open_engine())
         return NULL;
     if (profile == RF_PROFILE_SHA1_80) {
-        int rc;
         rf_session_key session;
         rf_srtp_key *made = calloc(1, sizeof *made);
         memcpy(&session, key, sizeof session);
-        if (!made || rf_srtp_key_init(made, profile, NULL, NULL) != 0)
+        if (!made || rf_srtp_key_init(made, profile, NULL, NULL) != 0 ||
+            !(made->schedule = aligned_alloc(64, (engine.schedule_bytes + 63) / 64 * 64)))
             return NULL;
-        made->schedule = engine.expand(&engine, profile, &session, &rc);
+        memset(made->schedule, 0, engine.schedule_bytes);
+        engine.expand(&engine, profile, &session, made->schedule);
         return made;
     }
     struct gcm_key_data *schedule = aligned_alloc(64, (sizeof *schedule + 63) / 64 * 64);
@@ -247,7 +254,7 @@ void *rb_schedule(int profile, const uint8_t *key) {
 
 void rb_schedule_free(int profile, void *schedule) {
     if (profile == RF_PROFILE_SHA1_80 && schedule)
-        engine.forget(((rf_srtp_key *)schedule)->schedule);
+        free(((rf_srtp_key *)schedule)->schedule);
     free(schedule);
 }
 #else
@@ -287,7 +294,6 @@ static int write_packet(const plan *p, int destination, int stream, const uint8_
 static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uint16_t *size,
                      int count) {
     for (int d = 0; d < p->destinations; d++) {
-        uint16_t port = (uint16_t)(p->first_port + d);
         uint8_t *run = NULL;
         size_t run_len = 0;
         int segments = 0, segment = 0, last = 0;
@@ -307,7 +313,7 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
                         len <= segment;
             if (!joins) {
                 if (segments)
-                    push(p, o, port, run, run_len, (uint16_t)segment);
+                    push(p, o, d, run, run_len, (uint16_t)segment);
                 run = to;
                 run_len = 0;
                 segments = 0;
@@ -320,7 +326,7 @@ static void one_pass(const plan *p, outcome *o, const uint8_t *source, const uin
             o->packets++;
         }
         if (segments)
-            push(p, o, port, run, run_len, (uint16_t)segment);
+            push(p, o, d, run, run_len, (uint16_t)segment);
     }
     flush(p, o);
 }

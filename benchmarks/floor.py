@@ -19,7 +19,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,9 @@ class _Plan(ctypes.Structure):
         ("profile", ctypes.c_int),
         ("address", ctypes.c_uint8 * 16),
         ("first_port", ctypes.c_uint16),
+        ("sampled", ctypes.c_uint16),
+        ("sampled_at", ctypes.c_uint8 * 16),
+        ("sampled_port", ctypes.POINTER(ctypes.c_uint16)),
         ("passes", ctypes.c_uint16),
         ("size", ctypes.POINTER(ctypes.c_uint16)),
         ("count", ctypes.POINTER(ctypes.c_uint8)),
@@ -200,6 +203,25 @@ def protect_ns(
     return float(total / plan.rounds / destinations)
 
 
+def _address(text: str) -> Any:
+    """The 16 bytes of an address, IPv4 as v4-mapped."""
+    packed = ipaddress.ip_address(text).packed
+    mapped = bytes(10) + b"\xff\xff" if len(packed) == 4 else b""
+    return (ctypes.c_uint8 * 16)(*(mapped + packed))
+
+
+def _socket(lab: Lab, port: int) -> socket.socket:
+    """A UDP socket on the server's side of the lab, of the sink's family."""
+    family = socket.AF_INET6 if ":" in lab.sink_address else socket.AF_INET
+    enter_namespace(lab.server_namespace)
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.bind(("", port))
+    finally:
+        enter_namespace(lab.load_namespace)
+    return sock
+
+
 def floor_row(
     library: ctypes.CDLL,
     lab: Lab,
@@ -210,30 +232,32 @@ def floor_row(
     bitrate: int = 2_500_000,
     destinations: int = 500,
     paced: bool = False,
+    sampled: Sequence[int] = (),
+    port: int = 0,
     cpu: int = 0,
 ) -> dict[str, Any]:
-    """One row: CPU ns a packet of the bare sender, and whether all of it arrived."""
+    """One row: CPU ns a packet of the bare sender, and whether all of it arrived.
+
+    ``sampled``: ports of real sockets at the probe's address that take the place of as many sunk
+    destinations; they are connected to our ``port``.
+    """
     passes = passes_of(bitrate)
     sizes = [size for _, one in passes for size in one]
     keys = Keys(library, engine, crypto, destinations)
-    address = ipaddress.ip_address(lab.sink_address)
-    enter_namespace(lab.server_namespace)
-    try:
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-    finally:
-        enter_namespace(lab.load_namespace)
+    sock = _socket(lab, port)
     outcome = _Outcome()
     first_port = 10000
-    mapped = bytes(10) + b"\xff\xff" if address.version == 4 else b""
     plan = _Plan(
         fd=sock.fileno(),
         mode=MODES.index(mode),
         max_run=16,
         destinations=destinations,
         profile=keys.profile,
-        address=(ctypes.c_uint8 * 16)(*(mapped + address.packed)),
+        address=_address(lab.sink_address),
         first_port=first_port,
+        sampled=len(sampled),
+        sampled_at=_address(lab.probe_address),
+        sampled_port=(ctypes.c_uint16 * len(sampled))(*sampled),
         passes=len(passes),
         size=(ctypes.c_uint16 * len(sizes))(*sizes),
         count=(ctypes.c_uint8 * len(passes))(*(len(one) for _, one in passes)),
@@ -265,6 +289,7 @@ def floor_row(
         "engine": engine if crypto else None,
         "paced": paced,
         "destinations": destinations,
+        "sampled": len(sampled),
         "packets": outcome.packets,
         "arrived": counted,
         "run": round(outcome.packets / outcome.datagram_runs, 2),

@@ -122,6 +122,10 @@ class Viewers(Worker):
         """Ports of the sunk viewers: where the kernel counts."""
         return [p.sock.getsockname()[1] for p in self._sunk()]
 
+    def sampled_ports(self) -> list[int]:
+        """Ports of the sampled viewers, whose sockets stay open and read."""
+        return [p.sock.getsockname()[1] for p in self.sampled]
+
     def counted(self) -> list[int]:
         """Media that arrived at each sunk viewer, where their sockets count it (``deaf``)."""
         return [dropped(p.sock) for p in self._sunk()]
