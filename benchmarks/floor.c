@@ -35,6 +35,7 @@ enum { BATCH = 64, SLAB = 512 * 1024, PACKET_MAX = 1500, TRAILER = 16, HEADER = 
 #ifdef RF_HAVE_IPSEC_MB
 #include <intel-ipsec-mb.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "srtp/engine.h"
 
@@ -229,33 +230,44 @@ static int open_engine(void) {
     return arch >= IMB_ARCH_SSE;
 }
 
-/* A schedule of ipsec-mb, or NULL: the CPU cannot. `key`: sizeof(rf_session_key) random bytes. */
-void *rb_schedule(int profile, const uint8_t *key) {
-    if (!open_engine())
-        return NULL;
-    if (profile == RF_PROFILE_SHA1_80) {
-        rf_session_key session;
-        rf_srtp_key *made = calloc(1, sizeof *made);
-        memcpy(&session, key, sizeof session);
-        if (!made || rf_srtp_key_init(made, profile, NULL, NULL) != 0 ||
-            !(made->schedule = aligned_alloc(64, (engine.schedule_bytes + 63) / 64 * 64)))
-            return NULL;
-        memset(made->schedule, 0, engine.schedule_bytes);
-        engine.expand(&engine, profile, &session, made->schedule);
-        return made;
+enum { PLACE = 2048, LARGE_PAGE = 2 * 1024 * 1024 };
+
+static void expand(int profile, const uint8_t *random, uint8_t *place) {
+    rf_session_key session;
+    if (profile == RF_PROFILE_GCM_128) {
+        IMB_AES128_GCM_PRE(manager, random, (struct gcm_key_data *)place);
+    } else if (profile == RF_PROFILE_GCM_256) {
+        IMB_AES256_GCM_PRE(manager, random, (struct gcm_key_data *)place);
+    } else {
+        rf_srtp_key *key = (rf_srtp_key *)place;
+        memcpy(&session, random, sizeof session);
+        rf_srtp_key_init(key, profile, NULL, NULL);
+        key->schedule = place + 64;
+        engine.expand(&engine, profile, &session, key->schedule);
     }
-    struct gcm_key_data *schedule = aligned_alloc(64, (sizeof *schedule + 63) / 64 * 64);
-    if (schedule && profile == RF_PROFILE_GCM_128)
-        IMB_AES128_GCM_PRE(manager, key, schedule);
-    else if (schedule)
-        IMB_AES256_GCM_PRE(manager, key, schedule);
-    return schedule;
 }
 
-void rb_schedule_free(int profile, void *schedule) {
-    if (profile == RF_PROFILE_SHA1_80 && schedule)
-        free(((rf_srtp_key *)schedule)->schedule);
-    free(schedule);
+/* Schedules of ipsec-mb, one behind the other in large pages; the first one is at out[0] and is
+ * what rb_schedules_free() takes. 0: the CPU cannot, or no memory. `random`: for each of them
+ * sizeof(rf_session_key) bytes. */
+int rb_schedules(int profile, const uint8_t *random, int count, void **out) {
+    size_t size = ((size_t)count * PLACE + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    uint8_t *arena = open_engine() ? aligned_alloc(LARGE_PAGE, size) : NULL;
+    if (!arena || 64 + engine.schedule_bytes > PLACE || sizeof(struct gcm_key_data) > PLACE)
+        return 0;
+    madvise(arena, size, MADV_HUGEPAGE);
+    memset(arena, 0, size);
+    size_t place = profile == RF_PROFILE_SHA1_80 ? (64 + engine.schedule_bytes + 63) / 64 * 64
+                                                 : (sizeof(struct gcm_key_data) + 63) / 64 * 64;
+    for (int i = 0; i < count; i++) {
+        out[i] = arena + (size_t)i * place;
+        expand(profile, random + (size_t)i * sizeof(rf_session_key), out[i]);
+    }
+    return 1;
+}
+
+void rb_schedules_free(void *first) {
+    free(first);
 }
 #else
 static int encrypt(const plan *p, void *schedule, const uint8_t *source, int size, uint8_t *to) {
@@ -263,14 +275,14 @@ static int encrypt(const plan *p, void *schedule, const uint8_t *source, int siz
     return -1;
 }
 
-/* NULL: not built in. */
-void *rb_schedule(int profile, const uint8_t *key) {
-    (void)profile, (void)key;
-    return NULL;
+/* 0: not built in. */
+int rb_schedules(int profile, const uint8_t *random, int count, void **out) {
+    (void)profile, (void)random, (void)count, (void)out;
+    return 0;
 }
 
-void rb_schedule_free(int profile, void *schedule) {
-    (void)profile, (void)schedule;
+void rb_schedules_free(void *first) {
+    (void)first;
 }
 #endif
 

@@ -14,7 +14,6 @@ import contextlib
 import ctypes
 import ipaddress
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -89,6 +88,11 @@ class _Outcome(ctypes.Structure):
     )
 
 
+def is_missing(error: str) -> bool:
+    """Whether a compiler's complaint is that ipsec-mb is not installed."""
+    return "intel-ipsec-mb.h: No such" in error or "-lIPSec_MB" in error
+
+
 def build() -> ctypes.CDLL:
     """Compile floor.c, with ipsec-mb where its header and library are there, and load it."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
@@ -108,24 +112,23 @@ def build() -> ctypes.CDLL:
                 text=True,
                 check=False,
             )
-            if done.returncode == 0:
+            if done.returncode == 0 or not is_missing(done.stderr):
                 break
-        else:
+        if done.returncode:
             raise NoCompiler(f"{compiler} refuses floor.c: {done.stderr}")
         library = ctypes.CDLL(str(target))
     library.rb_protect.restype = ctypes.c_uint64
     library.rb_protect.argtypes = (ctypes.c_void_p, ctypes.c_int)
-    library.rb_schedule.restype = ctypes.c_void_p
-    library.rb_schedule.argtypes = (ctypes.c_int, ctypes.c_char_p)
-    library.rb_schedule_free.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    library.rb_schedules.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p)
+    library.rb_schedules_free.argtypes = (ctypes.c_void_p,)
     return library
 
 
 class Keys:
     """A key for each destination, as the C side wants them; ``engine`` says whose.
 
-    libsrtp: a session for each, with a stream for each SSRC as it appears. ipsec-mb: a key
-    schedule for each, scattered over memory and in no order, as those of a server are.
+    libsrtp: a session for each, with a stream for each SSRC as it appears. ipsec-mb: the key
+    schedules one behind the other in large pages.
     """
 
     def __init__(
@@ -134,33 +137,30 @@ class Keys:
         self.protect: int | None = None
         self.contexts: Any = None
         self.profile = 0
-        self._schedules: list[int] = []
         self._library = library
+        self._first: int | None = None
         if profile is None:
             return
         number, key_length, self.profile = PROFILES[profile]
+        self.contexts = (ctypes.c_void_p * destinations)()
         if engine == "ipsec-mb":
-            self._schedules = [
-                library.rb_schedule(self.profile, os.urandom(_SESSION_KEY))
-                for _ in range(4 * destinations)
-            ]
-            if not all(self._schedules):
+            random = os.urandom(_SESSION_KEY * destinations)
+            if not library.rb_schedules(self.profile, random, destinations, self.contexts):
                 raise NoEngine("floor.c was built without ipsec-mb, or this CPU cannot run it")
-            pointers = random.Random(1).sample(self._schedules, destinations)
-        else:
-            outbound = Policy.SSRC_ANY_OUTBOUND
-            self._sessions = [
-                pylibsrtp.Session(Policy(os.urandom(key_length), outbound, 0, number))
-                for _ in range(destinations)
-            ]
-            pointers = [int(ffi.cast("uintptr_t", s._srtp[0])) for s in self._sessions]
-            self.protect = int(ffi.cast("uintptr_t", ffi.addressof(lib, "srtp_protect")))
-        self.contexts = (ctypes.c_void_p * destinations)(*pointers)
+            self._first = self.contexts[0]
+            return
+        outbound = Policy.SSRC_ANY_OUTBOUND
+        self._sessions = [
+            pylibsrtp.Session(Policy(os.urandom(key_length), outbound, 0, number))
+            for _ in range(destinations)
+        ]
+        self.contexts[:] = [int(ffi.cast("uintptr_t", s._srtp[0])) for s in self._sessions]
+        self.protect = int(ffi.cast("uintptr_t", ffi.addressof(lib, "srtp_protect")))
 
     def close(self) -> None:
-        for schedule in self._schedules:
-            self._library.rb_schedule_free(self.profile, schedule)
-        self._schedules = []
+        if self._first is not None:
+            self._library.rb_schedules_free(self._first)
+            self._first = None
 
 
 def passes_of(bitrate: int) -> list[tuple[int, list[int]]]:

@@ -80,6 +80,7 @@ class Server:
             *COMMAND,
             *("--host", address),
             *("--port", "0", "--udp-port", "0", "--log-level", "warning"),
+            *("--rate-limit", "0"),  # all viewers have one address
             *(extra or []),
         ]
 

@@ -26,7 +26,7 @@ from rtcfwd.forwarder import libsrtp
 from rtcfwd.forwarder.api import SrtpProfile
 
 from . import results
-from .floor import ROOT, NoCompiler
+from .floor import ROOT, NoCompiler, is_missing
 
 VIEWERS = 500
 BATCHES = (1, 8, 32, 128)
@@ -90,6 +90,8 @@ def build() -> tuple[ctypes.CDLL, bool]:
                     return ctypes.CDLL(library), bool(engine)
                 failed = [linked]
             error = failed[0].stderr
+            if not is_missing(error):
+                break
     raise NoCompiler(f"{compiler[0]} refuses stage.c: {error}")
 
 
