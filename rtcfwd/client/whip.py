@@ -80,22 +80,8 @@ class Session:
 
     async def post(self, offer: str) -> str:
         """Send the offer, return the answer (RFC 9725 4.2). Raises :class:`ClientError`."""
-        assert self._http is not None
         try:
-            async with self._http.post(
-                self.url, data=offer.encode(), headers={"Content-Type": SDP, "Accept": SDP}
-            ) as reply:
-                body = (await reply.content.read(MAX_BODY)).decode("utf-8", "replace")
-                if reply.status != 201:
-                    raise self._refusal(reply, body)
-                location = reply.headers.get("Location")
-                if location:
-                    self.location = urljoin(str(reply.url), location)
-                if reply.content_type.lower() != SDP or not body.startswith("v=0"):
-                    raise ClientError(f"{self.url} answered with {reply.content_type}, not SDP")
-                if not location:
-                    raise ClientError(f"{self.url} answered without a Location header")
-                return body
+            return await self._post(self.url, offer)
         except aiohttp.ClientConnectorError as error:
             parts = urlsplit(self.url)
             number = error.os_error.errno
@@ -105,6 +91,26 @@ class Session:
             raise ClientError(f"{self.url} did not answer within {TIMEOUT:g} s") from None
         except aiohttp.ClientError as error:
             raise ClientError(f"{self.url}: {error or type(error).__name__}") from None
+
+    async def _post(self, url: str, offer: str, *, again: bool = False) -> str:
+        assert self._http is not None
+        async with self._http.post(
+            url, data=offer.encode(), headers={"Content-Type": SDP, "Accept": SDP}
+        ) as reply:
+            if reply.status == 401 and reply.history and self._headers and not again:
+                # A redirect to another origin loses the token on its way.
+                return await self._post(str(reply.url), offer, again=True)
+            body = (await reply.content.read(MAX_BODY)).decode("utf-8", "replace")
+            if reply.status != 201:
+                raise self._refusal(reply, body)
+            location = reply.headers.get("Location")
+            if location:
+                self.location = urljoin(str(reply.url), location)
+            if reply.content_type.lower() != SDP or not body.startswith("v=0"):
+                raise ClientError(f"{self.url} answered with {reply.content_type}, not SDP")
+            if not location:
+                raise ClientError(f"{self.url} answered without a Location header")
+            return body
 
     async def delete(self) -> None:
         """End the session on the server. Idempotent, quiet: a server that is gone needs none."""

@@ -135,9 +135,12 @@ export class Session extends EventTarget {
   async negotiated() {}
 
   async post(sdp) {
+    const request = {method: 'POST', headers: withToken({'Content-Type': 'application/sdp'}), body: sdp};
     let reply;
     try {
-      reply = await fetch(this.url, {method: 'POST', headers: withToken({'Content-Type': 'application/sdp'}), body: sdp});
+      reply = await fetch(this.url, request);
+      // A redirect to another origin loses the token on its way.
+      if (reply.status === 401 && reply.redirected && access.token) reply = await fetch(reply.url, request);
     } catch {
       throw new NotNow('The server does not answer.', null, 0);
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,25 +160,30 @@ def test_the_page_ffmpeg_and_play_follow_a_redirect(
     ffmpeg: str,
     clip: Callable[[int], Path],
 ) -> None:
-    """A publisher and two viewers that ask one server are served by another."""
-    there = Server(workers=1, log=tmp_path / "there.log", options=("--drain", "0"))
+    """A publisher and two viewers that ask one server are served by another; their token goes
+    along, which browsers and aiohttp leave out of a redirect to another origin."""
+    token = ("--auth-tokens", f"*:*:{ADMIN}", "--drain", "0")
+    there = Server(workers=1, log=tmp_path / "there.log", options=token)
     here = None
     try:
         there.wait_ready()
-        rule = f"*:*:{there.url('')}"
-        options = ("--redirect", rule, "--drain", "0")
+        options = (*token, "--redirect", f"*:*:{there.url('')}")
         here = Server(workers=1, log=tmp_path / "here.log", options=options)
         here.wait_ready()
-        command = f"{ffmpeg} -v error -re -stream_loop -1 -i {clip(25)} -c copy -f whip"
-        processes([*command.split(), here.url("/whip/moved")], stdin=subprocess.DEVNULL)
-        there.wait_live("moved")
-        played = play(here.url("/whep/moved"))
-        assert played.returncode == 0, played.stderr
-        page.goto(here.url("/?watch=moved"))
+        command = f"{ffmpeg} -v error -re -stream_loop -1 -i {clip(25)} -c copy"
+        command += f" -f whip -authorization {ADMIN} {here.url('/whip/moved')}"
+        processes(command.split(), stdin=subprocess.DEVNULL)
+        played = wait_until(
+            lambda: (p := play(here.url("/whep/moved"), "--token", ADMIN)).returncode == 0 and p,
+            "rtcfwd play is served",
+        )
+        assert json.loads(played.stdout)["video"]["packets"] > 0
+        page.goto(here.url(f"/?watch=moved&token={ADMIN}"))
         expect(page.locator("#watch-state")).to_have_text("live", timeout=15000)
+        assert viewers(there) == {"moved": 1}
         page.click("#watch-stop")
-        wait_until(lambda: there.streams()["moved"]["viewers"] == 0, "DELETE went there, too")
-        assert here.streams() == {}
+        wait_until(lambda: viewers(there) == {"moved": 0}, "DELETE went there, too")
+        assert viewers(here) == {}
     finally:
         there.stop()
         if here is not None:
@@ -185,3 +191,12 @@ def test_the_page_ffmpeg_and_play_follow_a_redirect(
     there.assert_clean_exit()
     assert here is not None
     here.assert_clean_exit()
+
+
+def viewers(server: Server) -> dict[str, int]:
+    """How many a server has, by stream."""
+    request = urllib.request.Request(
+        server.url("/api/v1/streams"), headers={"Authorization": f"Bearer {ADMIN}"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as reply:
+        return {stream["name"]: stream["viewers"] for stream in json.load(reply)["streams"]}

@@ -117,13 +117,14 @@ def test_chromium_watches_through_turn_alone(
     publisher.close()
 
 
-async def relay_only(url: str) -> tuple[int, str]:
-    """An aiortc viewer that may only relay: packets received, and the state of its connection."""
+async def relay_only(url: str, line: int) -> tuple[int, str]:
+    """An aiortc viewer that may only relay, by the server of one Link line: the packets that it got,
+    and the state of its connection."""
     async with aiohttp.ClientSession() as http:
         async with http.options(url) as reply:
             links = reply.headers.getall("Link")
         link = re.fullmatch(
-            r'<([^>]+)>; rel="ice-server"; username="([^"]+)"; credential="([^"]+)".*', links[0]
+            r'<([^>]+)>; rel="ice-server"; username="([^"]+)"; credential="([^"]+)".*', links[line]
         )
         assert link is not None
         pc = RTCPeerConnection(
@@ -160,10 +161,11 @@ async def relay_only(url: str) -> tuple[int, str]:
 
 
 @pytest.mark.duty("W11")
-def test_aiortc_watches_through_turn_alone(server: Server, pages: Pages) -> None:
+def test_aiortc_watches_through_turn_alone_over_udp_and_tcp(server: Server, pages: Pages) -> None:
     publisher = pages.publish("relayed2", video="H264", audio="PCMA")
-    packets, state = run(relay_only(server.url("/whep/relayed2")))
-    assert (packets, state) == (25, "connected")
+    for line in range(2):
+        packets, state = run(relay_only(server.url("/whep/relayed2"), line))
+        assert (packets, state) == (25, "connected")
     publisher.close()
 
 
