@@ -34,6 +34,7 @@ from rtcfwd.http import routes
 from rtcfwd.http.api import Api
 from rtcfwd.http.guard import Guard
 from rtcfwd.http.pages import Pages
+from rtcfwd.http.selftest import SelfTest
 from rtcfwd.metrics import Metrics
 from rtcfwd.session.dispatch import Dispatcher
 from rtcfwd.session.registry import Registry
@@ -59,6 +60,7 @@ class Server:
         self.config = config
         self.http_port = 0
         self.udp_port = 0
+        self.addresses: list[str] = []  # in answers
         self.host = "127.0.0.1"  # where the HTTP port can be reached from this machine
         self.internal_errors: list[BaseException] = []  # the first few, for tests
         self.forwarder: Forwarder
@@ -95,7 +97,7 @@ class Server:
         self.http_port = listener.getsockname()[1]
         self.host = _reachable(config.host)
         self._auth = await _start_auth(config)
-        addresses = announced_addresses(config)
+        addresses = self.addresses = announced_addresses(config)
         self.registry = Registry(
             forwarder=self.forwarder,
             config=config,
@@ -113,7 +115,12 @@ class Server:
         others = [url for _, _, url in config.redirect] + [config.redirect_full]
         pages = await asyncio.to_thread(Pages, filter(None, others))  # reads files
         guard = Guard(self.registry, self._auth)
-        app = routes.build(self.registry, guard, api, self._metrics.text, pages, self._failed)
+        selftest = SelfTest(
+            self.registry, addresses, self.udp_port, authorized=self._auth is not None
+        )
+        app = routes.build(
+            self.registry, guard, api, self._metrics.text, selftest, pages, self._failed
+        )
         # Not decompressed: a body that does not decode would leave its traceback in the log.
         self._runner = web.AppRunner(
             app,

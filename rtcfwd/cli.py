@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import importlib
 import logging
-import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rtcfwd import __version__, config, logs
+
+if TYPE_CHECKING:
+    from rtcfwd.selftest import Line
 
 _CLIENTS = {
     "publish": "publish a test pattern or a file over WHIP",
@@ -38,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "TOML file (port = …); the command line wins, then the environment, then the file.",
     )
     config.add_arguments(serve)
-    config.add_arguments(commands.add_parser("doctor", help="tell what this machine offers"))
+    config.add_arguments(
+        commands.add_parser("doctor", help="test what this machine offers, with a loop of media")
+    )
     for name, text in _CLIENTS.items():
         client = commands.add_parser(name, help=text)
         if arguments[:1] == [name]:
@@ -53,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.load(vars(parsed))
     except config.ConfigError as error:
         return _fail(str(error), 2)
-    logs.configure(settings.log_level)
-    return _doctor(settings) if parsed.command == "doctor" else _serve(settings)
+    is_doctor = parsed.command == "doctor"
+    logs.configure("error" if is_doctor else settings.log_level)
+    return _doctor(settings) if is_doctor else _serve(settings)
 
 
 def _fail(text: str, status: int) -> int:
@@ -112,24 +121,51 @@ async def _run(settings: config.Config) -> None:
 
 
 def _doctor(settings: config.Config) -> int:
-    """What a server with these settings would have to work with."""
-    from rtcfwd.app import StartError, announced_addresses, compiled_forwarder
-    from rtcfwd.tuning import buffer_hints
+    """A server with these settings, tested; status 1 if a line is not in order."""
+    from rtcfwd.app import StartError
 
-    print(f"rtcfwd {__version__}, Python {sys.version.split()[0]}")
-    print(f"cores: {len(os.sched_getaffinity(0))}")
     try:
-        forwarder = compiled_forwarder(settings)
+        lines = asyncio.run(_examine(settings))
     except StartError as error:
         return _fail(str(error), 1)
-    print(f"SRTP engine: {forwarder.engine}")
-    print(f"UDP segmentation offload: {'yes' if forwarder.gso else 'no'}")
-    print(f"workers: {forwarder.workers}")
-    worker = forwarder.worker_stats()[0]
-    for name in ("receive_buffer", "send_buffer"):
-        print(f"socket {name.replace('_', ' ')}: {worker[name]} bytes")
-    for hint in buffer_hints([worker]):
-        print(hint)
-    forwarder.close()
-    print(f"addresses in answers: {' '.join(announced_addresses(settings))}")
-    return 0
+    for line in lines:
+        mark = {True: "ok ", False: "BAD", None: "   "}[line.ok]
+        print(f"{mark} {line.name}: {line.value}")
+        if line.advice:
+            print(f"      {line.advice}")
+    return int(any(line.ok is False for line in lines))
+
+
+async def _examine(settings: config.Config) -> list[Line]:
+    """Start, test, stop. Ports that a server holds are left to it, and others taken."""
+    from rtcfwd.app import Server
+    from rtcfwd.http import selftest
+    from rtcfwd.selftest import Line
+
+    notes = []
+    for name, kind in (("port", socket.SOCK_STREAM), ("udp_port", socket.SOCK_DGRAM)):
+        reason = _taken(settings.host, getattr(settings, name), kind)
+        if reason:
+            advice = "tested on a free one; the server there tells of itself at /api/v1/selftest"
+            what = f"{'UDP' if name == 'udp_port' else 'HTTP'} port {getattr(settings, name)}"
+            notes.append(Line(what, reason, None, advice))
+            settings = replace(settings, **{name: 0})  # type: ignore[arg-type]
+    server = Server(settings)
+    await server.start()
+    try:
+        found = await selftest.lines(server.registry, server.addresses, server.udp_port)
+    finally:
+        await server.stop()
+    return [*notes, *found]
+
+
+def _taken(host: str, port: int, kind: int) -> str:
+    """Why a port cannot be bound; "" if it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, kind) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+            sock.bind((host, port))
+    except OSError as error:
+        return (error.strerror or str(error)).lower() if error.errno == errno.EADDRINUSE else ""
+    return ""

@@ -2,6 +2,7 @@
 
     GET /api/v1/streams          {"streams": [{name, state, viewers, tracks: [{kind, codec, …}]}]}
     GET /api/v1/streams/{name}   the same for one stream, with its sessions and their figures
+    GET /api/v1/selftest         what this machine offers, and a loop through it (selftest.py)
     GET /api/v1/server           version, engine, workers and their counters, memory
 
 Bitrates are bits a second over the time since the figure was last asked for (at least 1 s).
@@ -74,7 +75,7 @@ class Api:
         registry = self._registry
         self._rates.forget(registry.by_handle)
         listed = [self._show(registry.streams[name]) for name in sorted(registry.streams)]
-        return _json({"streams": listed})
+        return as_json({"streams": listed})
 
     async def stream(self, request: web.Request) -> web.Response:
         name = request.match_info["stream"]
@@ -82,12 +83,12 @@ class Api:
         if stream is None:
             raise Problem(404, "No such stream", "GET /api/v1/streams lists those there are.")
         sessions = [self._show_session(s) for s in stream.peers.values() if s is not None]
-        return _json({**self._show(stream), "sessions": sessions})
+        return as_json({**self._show(stream), "sessions": sessions})
 
     async def server(self, request: web.Request) -> web.Response:
         registry = self._registry
         forwarder = registry.forwarder
-        return _json(
+        return as_json(
             {
                 "version": __version__,
                 "uptime": round(registry.clock() - self._started, 1),
@@ -171,7 +172,8 @@ def _of_kind(stats: dict[str, Any], kind: Kind) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def _json(value: object) -> web.Response:
+def as_json(value: object) -> web.Response:
+    """200 with that as JSON."""
     return web.Response(
         body=json.dumps(value, default=_plain).encode(),
         headers={"Content-Type": "application/json", "Cache-Control": "no-store"},

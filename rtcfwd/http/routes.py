@@ -24,6 +24,7 @@ from .headers import FRAGMENT, SDP, add_common
 from .pages import Pages
 from .problems import middleware
 from .resource import Resource
+from .selftest import SelfTest
 from .whep import ViewerEndpoint
 from .whip import SESSION_STEP, Endpoint, SessionUrl
 
@@ -33,6 +34,7 @@ def build(
     guard: Guard,
     api: Api,
     metrics: Callable[[], bytes],
+    selftest: SelfTest,
     pages: Pages,
     failed: Callable[[BaseException], None],
 ) -> web.Application:
@@ -57,6 +59,7 @@ def build(
         ("/api/v1/streams", api.streams),
         ("/api/v1/streams/{stream}", api.stream),
         ("/api/v1/server", api.server),
+        ("/api/v1/selftest", selftest.get),
         ("/metrics", show_metrics),
     ):
         app.router.add_route("*", path, guard.admin(Resource({"GET": handler}).handle))

@@ -14,6 +14,7 @@
 import {access, withToken} from './access.js';
 import {describe} from './figures.js';
 import {testPattern} from './pattern.js';
+import {connectSelfTest} from './selftest.js';
 import {Publisher, Viewer} from './session.js';
 
 const $ = id => document.getElementById(id);
@@ -431,6 +432,7 @@ function main() {
     showMessage('publish', 'This browser has no WebRTC.');
     return;
   }
+  connectSelfTest();
   fillCodecs();
   explainDevices();
   readQuery();

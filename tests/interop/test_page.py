@@ -146,3 +146,13 @@ def test_fits_a_phone(server: Server, page: Page, query: str) -> None:
         ".filter(e => e.offsetParent && e.offsetHeight < 32).map(e => e.id)"
     )
     assert small == []  # everything can be hit with a finger
+
+
+def test_the_self_test_is_shown(server: Server, page: Page) -> None:
+    page.goto(server.url("/"))
+    page.click("#selftest-start")
+    expect(page.locator("#selftest-message")).to_have_text("All is in order.", timeout=15_000)
+    expect(page.locator("#selftest-lines li.ok", has_text="first frame")).to_be_visible()
+    expect(page.locator("#selftest-lines li.bad")).to_have_count(0)
+    page.click("#selftest-start")  # too soon
+    expect(page.locator("#selftest-message")).to_contain_text("One self-test at a time")
