@@ -103,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     scale = command("scale", "ns per packet from 10 to 3000 viewers", None, 4)
     scale.set_defaults(bitrate=600_000)
     scale.add_argument("--plot", metavar="PNG", help="draw it")
-    command("egress", "one send per packet, sendmmsg and GSO in turns", 300, 2)
+    egress = command("egress", "one send per packet, sendmmsg and GSO in turns", 300, 2)
+    egress.add_argument("--rounds", type=int, default=3, help="windows of each")
     command("fairness", "one viewer that NACKs all it can", 500, 6)
     command("memory", "bytes a viewer", 500, 0)
     floor = commands.add_parser("floor", help="the bare sender and the cipher alone")
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("short", help="a bit of everything in under 5 minutes")
     whole = commands.add_parser("all", help="everything, kept in benchmarks/results/")
     whole.add_argument("--only", metavar="PARTS", help=f"some of {','.join(suite.ALL)}")
-    commands.add_parser("table", help="Markdown of all kept results")
+    commands.add_parser("table", help="Markdown of all kept results, into docs/performance.md too")
     return parser
 
 
@@ -171,6 +172,10 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         from . import floor
 
         return floor.run(arguments.bitrate, arguments.destinations, ["software", "device"])
+    if arguments.command == "egress":
+        from . import egress
+
+        return egress.run(_settings(arguments), _say, arguments.rounds)
     module = importlib.import_module(f"benchmarks.{arguments.command}")
     result: dict[str, Any] = module.run(_settings(arguments), _say)
     if arguments.command == "scale" and arguments.plot:
@@ -194,6 +199,15 @@ def _short() -> int:
     return 0 if len(done) == len(suite.SHORT) else 1
 
 
+def _table() -> None:
+    """All that is kept, on stdout and in docs/performance.md."""
+    kept = results.load()
+    page = Path(__file__).resolve().parent.parent / "docs/performance.md"
+    page.write_text(results.fill(page.read_text(), suite.sections(kept)))
+    print(results.table(kept))
+    print(suite.figures_table(kept))
+
+
 def _all(only: str | None) -> int:
     chosen = only.split(",") if only else []
     unknown = [name for name in chosen if name not in suite.ALL]
@@ -206,18 +220,14 @@ def _all(only: str | None) -> int:
             from . import scale
 
             scale.plot(result, results.FOLDER / "scale.png")
-    kept = results.load()
-    print(results.table(kept))
-    print(suite.figures_table(kept))
+    _table()
     return 0 if len(done) == len(chosen or suite.ALL) else 1
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     if arguments.command == "table":
-        kept = results.load()
-        print(results.table(kept))
-        print(suite.figures_table(kept))
+        _table()
         return 0
     if arguments.command == "short":
         return _short()

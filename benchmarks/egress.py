@@ -16,10 +16,9 @@ from .fanout import Bench, Say, Settings, open_lab
 from .netlab import Loopback
 
 MODES = ("sendto", "sendmmsg", "gso")
-ROUNDS = 3
 
 
-def run(settings: Settings, say: Say) -> dict[str, Any]:
+def run(settings: Settings, say: Say, rounds: int = 3) -> dict[str, Any]:
     """``settings.seconds`` for each window; ``settings.egress`` and ``segmentation`` do not
     matter."""
     result = results.stamp("egress")
@@ -38,7 +37,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             time.sleep(1.0)  # the last joiners' start bursts
             bench.publisher.call("pause")
         segmentations = ("loopback",) if isinstance(lab, Loopback) else ("software", "device")
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for segmentation in segmentations:
                 if not isinstance(lab, Loopback):
                     lab.segment(segmentation)
@@ -59,7 +58,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
         {
             "viewers": settings.viewers,
             "bitrate": settings.bitrate,
-            "seconds": settings.seconds * ROUNDS,
+            "seconds": settings.seconds * rounds,
             "engine": about.get("engine"),
             "rows": rows,
         }

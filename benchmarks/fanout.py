@@ -31,10 +31,12 @@ _STILL_LIMIT = 8.0  # an overloaded server may need long; it drops a silent publ
 Say = Callable[[str], None]
 
 
+_CORES = sorted(os.sched_getaffinity(0))  # at import: a benchmark pins this process
+
+
 def _core(number: int) -> int:
     """The number-th core that we may run on, or the last one."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[min(number, len(cores) - 1)]
+    return _CORES[min(number, len(_CORES) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,16 +234,32 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
 }
 
 
+def fill(text: str, parts: dict[str, str]) -> str:
+    """``text`` with what stands between ``<!-- NAME -->`` and ``<!-- end -->`` replaced by
+    ``parts[NAME]``, for each name; ValueError where one has no place."""
+    for name, content in parts.items():
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+        start = text.find(begin)
+        stop = text.find(end, start)
+        if start < 0 or stop < 0:
+            raise ValueError(f"no place for {name}")
+        text = text[: start + len(begin)] + content.rstrip("\n") + "\n" + text[stop:]
+    return text
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{1 if abs(value) >= 10 else 2}f}"
     if isinstance(value, list):
         return str(len(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "–" if value is None else str(value)
 
 
-def table(results: Iterable[dict[str, Any]]) -> str:
-    """Markdown, one table a benchmark; a ``rows`` list in a result becomes several rows."""
+def table(results: Iterable[dict[str, Any]], where: bool = True) -> str:
+    """Markdown, one table a benchmark; a ``rows`` list in a result becomes several rows.
+    ``where``: with a title, and commit and machine in each row."""
     parts = []
     by_name: dict[str, list[dict[str, Any]]] = {}
     for result in results:
@@ -252,14 +268,18 @@ def table(results: Iterable[dict[str, Any]]) -> str:
         columns = _COLUMNS.get(name)
         if columns is None:
             continue
-        parts.append(f"### {name}\n")
-        heads = [head for _, head in columns] + ["commit", "machine"]
+        if where:
+            parts.append(f"### {name}\n")
+        rows = [(result, row) for result in group for row in result.get("rows", [result])]
+        shown = [c for c in columns if any(row.get(c[0]) is not None for _, row in rows)]
+        heads = [head for _, head in shown] + (["commit", "machine"] if where else [])
         parts.append("| " + " | ".join(heads) + " |")
         parts.append("|" + "---|" * len(heads))
-        for result in group:
-            where = f"{result['machine']['cpu']}, {result['machine']['kernel']}"
-            for row in result.get("rows", [result]):
-                cells = [_cell(row.get(key)) for key, _ in columns]
-                parts.append("| " + " | ".join([*cells, result["commit"], where]) + " |")
+        for result, row in rows:
+            cells = [_cell(row.get(key)) for key, _ in shown]
+            if where:
+                machine = f"{result['machine']['cpu']}, {result['machine']['kernel']}"
+                cells += [result["commit"], machine]
+            parts.append("| " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)

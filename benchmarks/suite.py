@@ -2,7 +2,8 @@
 
 ``all`` writes one file a part to ``benchmarks/results/``, over what an earlier run has left there,
 as soon as the part is done; a part that fails is told and the others go on. Afterwards
-:func:`figures` puts what was asked beside what came out.
+:func:`figures` puts what was asked beside what came out, and the tables in
+``docs/performance.md`` are written anew.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ SHORT: dict[str, str] = {
     "stage": "stage",
     "fanout": "fanout --viewers 500 --seconds 6",
     "fanout-device": "fanout --viewers 500 --seconds 6 --segmentation device",
-    "egress": "egress --viewers 200 --seconds 1",
-    "scale": "scale --seconds 2",
+    "egress": "egress --viewers 300 --seconds 2 --rounds 1",
+    "scale": "scale --seconds 1.5",
     "latency": "latency --seconds 4",
     "joins": "joins --viewers 300 --seconds 3",
     "fairness": "fairness --viewers 300 --seconds 4",
@@ -207,3 +208,36 @@ def figures_table(done: list[dict[str, Any]]) -> str:
     lines = ["| figure | asked | measured |", "|---|---|---|"]
     lines += [f"| {name} | {asked} | {measured} |" for name, asked, measured in figures(done)]
     return "\n".join(lines)
+
+
+def sections(done: list[dict[str, Any]]) -> dict[str, str]:
+    """What docs/performance.md shows of the kept results, by the name of its place there."""
+    parts = [r for r in done if "part" in r]
+    if not parts:
+        return {}
+    newest = max(parts, key=lambda r: str(r["when"]))
+    machine = newest["machine"]
+    commits = ", ".join(sorted({r["commit"] for r in parts}))
+    conditions = (
+        f"Commit {commits}, {newest['when'][:10]}. {machine['cpu']} (family/model/stepping "
+        f"{machine['cpu_id']}), {machine['cores']} cores, Linux {machine['kernel']}."
+    )
+    found = {"conditions": conditions, "figures": figures_table(parts)}
+    for name in ("fanout", "findmax", "scale", "latency", "joins", "fairness", "egress", "memory"):
+        found[name] = results.table((r for r in parts if r["benchmark"] == name), where=False)
+    stages = next((r["rows"] for r in parts if r["benchmark"] == "stage"), [])
+    for name, alone in (("stages", False), ("protect", True)):
+        rows = [row for row in stages if (row["stage"] == "protect") is alone]
+        found[name] = results.table([{"benchmark": "stage", "rows": rows}], where=False)
+    floors = [r for r in parts if r["benchmark"] == "floor"]
+    found["floor"] = results.table(floors, where=False)
+    caveats = sorted(
+        {
+            f"- {r['part']}: {caveat}."
+            for r in parts
+            for row in (r, *r.get("rows", []))
+            for caveat in row.get("caveats", [])
+        }
+    )
+    found["caveats"] = "\n".join(caveats) or "None."
+    return found

@@ -184,3 +184,22 @@ def test_the_figures_stand_beside_what_was_asked() -> None:
     assert "| ≥ 1900 / ≥ 3500 | 1900 / – |" in text
     assert "| ≤ 1.25 | 1.2 / – |" in text
     assert "| ≤ 24 / ≤ 128 | 2 / 4 |" in text
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = (floor.ROOT / "docs/performance.md").read_text()
+    done = [
+        {
+            "part": "x",
+            "benchmark": "stage",
+            "commit": "c",
+            "when": "2026-01-01T00:00:00Z",
+            "machine": {"cpu": "x", "cpu_id": "1/2/3", "cores": 2, "kernel": "k"},
+            "rows": [{"stage": "protect", "ns": 1.5}, {"stage": "append", "ns": 2000.0}],
+        }
+    ]
+    filled = results.fill(page, suite.sections(done))
+    assert "| append | 2000 |" in filled
+    assert results.fill(filled, suite.sections(done)) == filled
+    with pytest.raises(ValueError, match="no place for nowhere"):
+        results.fill(page, {"nowhere": ""})
