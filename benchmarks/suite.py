@@ -8,6 +8,7 @@ as soon as the part is done; a part that fails is told and the others go on. Aft
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -58,12 +59,15 @@ def run(
     done = []
     for number, name in enumerate(chosen, 1):
         say(f"{number}/{len(chosen)}: {parts[name]}")
+        begun = time.monotonic()
         try:
             result = one(parts[name])
         except (RuntimeError, OSError) as error:
             say(f"{name} failed: {type(error).__name__}: {error}")
             continue
         result["part"] = name
+        result["took_s"] = round(time.monotonic() - begun, 1)
+        say(f"{name} took {result['took_s']} s")
         if keep:
             results.keep(result, name)
         done.append(result)
