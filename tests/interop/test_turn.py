@@ -118,7 +118,7 @@ def test_chromium_watches_through_turn_alone(
 
 
 async def relay_only(url: str, line: int) -> tuple[int, str]:
-    """An aiortc viewer that may only relay, by the server of one Link line: the packets that it got,
+    """An aiortc viewer that may only relay, by one Link line: the packets that it got,
     and the state of its connection."""
     async with aiohttp.ClientSession() as http:
         async with http.options(url) as reply:
