@@ -19,6 +19,7 @@ DELETE need no token, which many clients do not send there. PATCH and DELETE are
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
@@ -29,13 +30,16 @@ from rtcfwd.auth.model import Rule
 from rtcfwd.forwarder.api import Role
 from rtcfwd.session.registry import Refused, Registry
 
-from .addresses import Clients, key_of
+from .addresses import Address, Clients, key_of
 from .ice_servers import IceServers
 from .limits import Buckets, retry_after
 from .problems import Handler, Problem
 from .whip import stream_name
 
+logger = logging.getLogger(__name__)
+
 _CHALLENGE = 'Bearer realm="rtcfwd"'
+_TELL_EACH_S = 60.0
 _DELAYED = 256  # failed requests that wait at a time; more are answered at once
 _HOP = "rtcfwd-hop"
 """Query parameter of a redirected request. It is not redirected again, and its session's Location
@@ -60,6 +64,7 @@ class Guard:
         self._requests = Buckets(config.rate_limit, config.rate_burst)
         self._failures = Buckets(config.auth_failures / 60, config.auth_failures)
         self._delayed = 0
+        self._told_at = float("-inf")
         self._links = IceServers(
             config.ice_servers,
             secret=config.turn_secret,
@@ -178,6 +183,7 @@ class Guard:
             )  # fmt: skip
         self._count(verdict.value)
         if token is not None:
+            self._tell(address)
             await self._punish(key)
         if verdict is Verdict.FORBIDDEN:
             detail = f"This token is not for {action.value} of {stream or 'the server'}."
@@ -208,6 +214,15 @@ class Guard:
                 await self._sleep(self._registry.config.auth_delay)
             finally:
                 self._delayed -= 1
+
+    def _tell(self, address: Address | None) -> None:
+        """At most once a minute, so that a flood does not fill the log."""
+        now = self._registry.clock()
+        if now - self._told_at >= _TELL_EACH_S:
+            self._told_at = now
+            counts = self._registry.counts.http
+            told = counts[Verdict.UNKNOWN.value] + counts[Verdict.FORBIDDEN.value]
+            logger.warning("refused for want of a right token: %d, now %s", told, address)
 
     def _count(self, reason: str) -> None:
         self._registry.counts.http[reason] += 1

@@ -223,6 +223,16 @@ async def test_wrong_tokens_wait_without_holding_up_anybody() -> None:
     await client.close()
 
 
+async def test_refusals_are_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(**SECURED, **PROXIED) as (_, client, _fake):
+        for _ in range(20):
+            there = {"X_Forwarded_For": "203.0.113.5"}
+            assert (await ask(client, "POST", "/whip/a", PUBLISH, "hunter2", **there))[0] == 401
+            assert (await ask(client, "POST", "/whip/a", PUBLISH, **there))[0] == 401
+    told = [r.getMessage() for r in caplog.records if r.name == "rtcfwd.http.guard"]
+    assert told == ["refused for want of a right token: 1, now 203.0.113.5"]
+
+
 async def test_who_fails_often_gets_429_and_a_right_token_still_passes() -> None:
     asked = 0
 

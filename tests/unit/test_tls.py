@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import signal
 import ssl
 import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import aiohttp
@@ -135,6 +140,37 @@ async def test_the_files_are_looked_at_by_themselves(
     watched.start()
     await asyncio.wait_for(seen.wait(), 30)
     await watched.close()
+
+
+@pytest.mark.duty("W27")
+def test_sighup_reads_the_certificate_anew(tmp_path: Path) -> None:
+    pytest.importorskip("rtcfwd.forwarder._forwarder")
+    cert, key = write(tmp_path, "one.test")
+    options = (
+        f"--host 127.0.0.1 --port 0 --udp-port 0 --workers 1 --tls-cert {cert} --tls-key {key}"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "rtcfwd", "serve", *options.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        match = re.match(r"rtcfwd: ready https://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert match is not None
+        address = ("127.0.0.1", int(match[1]))
+        assert ssl.get_server_certificate(address) == Path(cert).read_text()
+        write(tmp_path, "two.test")
+        process.send_signal(signal.SIGHUP)
+        assert any("was read anew" in line for line in process.stderr)
+        assert ssl.get_server_certificate(address) == Path(cert).read_text()
+        process.terminate()
+        process.communicate()
+        guard.cancel()
+    assert process.returncode == 0
 
 
 def test_files_that_are_no_good_are_told(tmp_path: Path) -> None:
