@@ -16,5 +16,12 @@ def configure(level: str) -> None:
     """Set up the root logger at ``level`` (debug, info, warning, error)."""
     logging.basicConfig(level=level.upper(), format=FORMAT, stream=sys.stderr, force=True)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    if level != "debug":  # its client errors are the peers' (bad HTTP), not ours
-        logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_without_bad_http)
+
+
+def _without_bad_http(record: logging.LogRecord) -> bool:
+    """aiohttp logs what is no HTTP as an error of ours, with a traceback that holds the request's
+    bytes, and so perhaps a token. It is the peer's; nobody shall fill the log with it."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -113,6 +113,43 @@ def test_the_command_serves_until_sigterm() -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_bad_http_fills_no_log_and_tells_no_token(level: str) -> None:
+    pytest.importorskip("rtcfwd.forwarder._forwarder")
+    fixed = "--host 127.0.0.1 --port 0 --udp-port 0 --workers 1 --log-level"
+    with subprocess.Popen(
+        [sys.executable, "-m", "rtcfwd", "serve", *fixed.split(), level],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        assert process.stdout is not None
+        match = re.search(r":(\d+)/ udp", process.stdout.readline())
+        assert match is not None
+        for request in (
+            b"GE\x00T /whip/a?token=hunter2 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /whip/a?token=hunter2 HTTX/1.1\r\nHost: x\r\n\r\n",
+            b"GET /whip/a?token=hunter2\x01 HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hunter2\x01\r\nfoo\r\n\r\n",
+            b"POST /?token=hunter2 HTTP/1.1\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"GET http://hunter2:x@[/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /whip/a?token=hunter2 HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nhunter2\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", int(match[1]))) as client:
+                client.sendall(request)
+                assert client.recv(100).startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+        process.terminate()
+        _, errors = process.communicate()
+        guard.cancel()
+    assert process.returncode == 0, errors
+    assert "hunter2" not in errors
+    assert "Traceback" not in errors
+
+
 def test_a_server_that_cannot_start_says_so_in_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
