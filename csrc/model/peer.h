@@ -33,7 +33,9 @@ typedef struct rf_peer {
     rf_srtp_key key;
     rf_path selected; /* where media goes */
     int has_keys, has_path;
-    uint64_t started_ns;                      /* a viewer's first packet; 0: not started */
+    uint32_t source_asked; /* the net's `routes` when … */
+    uint8_t from_default;  /* … it was asked whether the kernel chooses our address by itself */
+    uint64_t started_ns;   /* a viewer's first packet; 0: not started */
     rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
     int credentials;
     rf_pub *pub; /* owned; set by publish */

@@ -91,6 +91,7 @@ int rf_memory_open(rf_net **out) {
     m->net.send = send_all;
     m->net.free = close_net;
     m->net.fd = -1;
+    m->net.routes_fd = -1;
     if (rf_queue_init(&m->in, MEMORY_SLOTS, sizeof(cell)) ||
         rf_queue_init(&m->out, MEMORY_SLOTS, sizeof(cell))) {
         close_net(&m->net);

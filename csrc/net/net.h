@@ -29,6 +29,7 @@ typedef struct rf_message {
     uint32_t len;     /* of all segments */
     uint16_t segment; /* bytes of each segment but the last */
     uint16_t count;
+    uint8_t from_default; /* the kernel chooses the path's local address by itself (source.h) */
 } rf_message;
 
 /* How a send ended for a message that did not go out; RF_SENT_ALL when all did. */
@@ -46,8 +47,12 @@ struct rf_net {
     /* Sends messages in order. *done: how many need no more care (sent, or dropped and counted).
      * RF_SENT_AGAIN: the socket is full, go on with message *done later. */
     enum rf_sent (*send)(rf_net *n, const rf_message *messages, int count, int *done);
+    /* 1: from_default may be set for this path, until `routes` changes. NULL in memory. */
+    int (*is_default_source)(const rf_net *n, const rf_path *path);
     void (*free)(rf_net *n);
     int fd;          /* -1 in memory */
+    int routes_fd;   /* readable when addresses or routes have changed; -1: not to be had */
+    uint32_t routes; /* counts those changes, from 1; 0: they cannot be known */
     _Atomic int gso; /* the owner may turn it off; the control plane reads it */
     uint32_t receive_buffer, send_buffer; /* what the kernel gave */
     rf_net_counters counters;

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "net/net.h"
+#include "net/source.h"
 #include "srtp/engine.h"
 
 #ifndef UDP_SEGMENT
@@ -127,11 +128,13 @@ static socklen_t write_receiver(const udp_net *u, const rf_path *path,
     return sizeof *a;
 }
 
-/* Source address, and the segment size where there is more than one segment. */
+/* The source address, where `path` is given; the segment size, where it is not 0. */
 static size_t write_control(const udp_net *u, const rf_path *path, uint16_t segment, uint8_t *at) {
     size_t len = 0;
     struct cmsghdr *c = (struct cmsghdr *)at;
-    if (u->family == AF_INET6) {
+    if (!path) {
+        /* the kernel's own choice is right */
+    } else if (u->family == AF_INET6) {
         struct in6_pktinfo info;
         memset(&info, 0, sizeof info);
         memcpy(&info.ipi6_addr, path->local_ip, 16);
@@ -161,17 +164,18 @@ static size_t write_control(const udp_net *u, const rf_path *path, uint16_t segm
     return len;
 }
 
-static void prepare(udp_net *u, int i, const rf_path *path, uint8_t *data, size_t len,
+static void prepare(udp_net *u, int i, const rf_message *m, uint8_t *data, size_t len,
                     uint16_t segment) {
     struct msghdr *h = &u->out[i].msg_hdr;
     h->msg_name = &u->out_to[i];
-    h->msg_namelen = write_receiver(u, path, &u->out_to[i]);
+    h->msg_namelen = write_receiver(u, m->path, &u->out_to[i]);
     u->out_iov[i].iov_base = data;
     u->out_iov[i].iov_len = len;
     h->msg_iov = &u->out_iov[i];
     h->msg_iovlen = 1;
     h->msg_control = u->out_control[i];
-    h->msg_controllen = write_control(u, path, segment, u->out_control[i]);
+    const rf_path *told = m->from_default ? NULL : m->path;
+    h->msg_controllen = write_control(u, told, segment, u->out_control[i]);
     h->msg_flags = 0;
 }
 
@@ -179,7 +183,7 @@ static void prepare(udp_net *u, int i, const rf_path *path, uint8_t *data, size_
 static int send_singly(udp_net *u, const rf_message *m) {
     for (uint32_t at = 0; at < m->len; at += m->segment) {
         uint32_t len = m->len - at < m->segment ? m->len - at : m->segment;
-        prepare(u, 0, m->path, m->data + at, len, 0);
+        prepare(u, 0, m, m->data + at, len, 0);
         rf_count(&u->net.counters.send_calls, 1);
         if (sendmsg(u->net.fd, &u->out[0].msg_hdr, MSG_DONTWAIT) < 0) {
             if (errno == EAGAIN)
@@ -224,7 +228,7 @@ static int failed(udp_net *u, const rf_message *m, int error) {
 
 static enum rf_sent send_batch(udp_net *u, const rf_message *messages, int count, int *done) {
     for (int i = 0; i < count; i++)
-        prepare(u, i, messages[i].path, messages[i].data, messages[i].len,
+        prepare(u, i, &messages[i], messages[i].data, messages[i].len,
                 messages[i].count > 1 ? messages[i].segment : 0);
     for (*done = 0; *done < count;) {
         int sent = sendmmsg(u->net.fd, u->out + *done, (unsigned)(count - *done), MSG_DONTWAIT);
@@ -244,7 +248,7 @@ static enum rf_sent send_batch(udp_net *u, const rf_message *messages, int count
         (*done)++;
         if (singly) /* send_singly used the first prepared header: make the rest anew */
             for (int i = *done; i < count; i++)
-                prepare(u, i, messages[i].path, messages[i].data, messages[i].len,
+                prepare(u, i, &messages[i], messages[i].data, messages[i].len,
                         messages[i].count > 1 ? messages[i].segment : 0);
     }
     return RF_SENT_ALL;
@@ -290,9 +294,15 @@ int rf_udp_send_one(rf_net *n, const rf_path *path, const uint8_t *data, size_t 
 
 /* ---- life ---- */
 
+static int is_default_source(const rf_net *n, const rf_path *path) {
+    return rf_source_is_default(((const udp_net *)n)->family, path);
+}
+
 static void close_net(rf_net *n) {
     if (n->fd >= 0)
         close(n->fd);
+    if (n->routes_fd >= 0)
+        close(n->routes_fd);
     free(n);
 }
 
@@ -349,6 +359,9 @@ static void wire_up(udp_net *u) {
     }
     u->net.receive = receive;
     u->net.send = send_all;
+    u->net.is_default_source = is_default_source;
+    u->net.routes_fd = rf_source_watch();
+    u->net.routes = u->net.routes_fd >= 0;
     u->net.free = close_net;
 }
 
@@ -363,6 +376,7 @@ int rf_udp_open(const rf_config *config, uint16_t port, rf_net **out, uint16_t *
         return RF_ENOMEM;
     u->mode = config->egress;
     u->family = AF_INET6;
+    u->net.routes_fd = -1;
     u->net.fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (u->net.fd < 0 && errno == EAFNOSUPPORT) {
         u->family = AF_INET;

@@ -21,7 +21,8 @@ int rf_consent(rf_ctx *x, rf_handle peer, const uint8_t *ufrag, size_t len, cons
     p->last_heard_ns = x->now_ns;
     rf_set(&p->heard_ns, x->now_ns);
     size_t n = rf_stun_write_success(d->data, &d->path, &c->key, reply);
-    rf_message m = {&d->path, reply, (uint32_t)n, (uint16_t)n, 1};
+    rf_message m = {
+        .path = &d->path, .data = reply, .len = (uint32_t)n, .segment = (uint16_t)n, .count = 1};
     int done = 0;
     if (x->net->send(x->net, &m, 1, &done) == RF_SENT_AGAIN)
         rf_drop_peer(x, p, RF_DROP_send_again); /* a lost reply: the peer asks again */

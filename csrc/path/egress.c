@@ -39,6 +39,15 @@ static int joins(const rf_ctx *x, const rf_message *m, int i) {
            m->len + job->out_len <= RF_GSO_BYTES;
 }
 
+/* Need the kernel not be told where to send from? Asked once a path, and after every change. */
+static uint8_t from_default(const rf_net *n, rf_peer *p) {
+    if (p->source_asked != n->routes) {
+        p->source_asked = n->routes;
+        p->from_default = (uint8_t)n->is_default_source(n, &p->selected);
+    }
+    return p->from_default;
+}
+
 static int build(rf_ctx *x) {
     int count = 0;
     for (int i = 0; i < x->job_count; i++) {
@@ -60,6 +69,7 @@ static int build(rf_ctx *x) {
         m->len = job->out_len;
         m->segment = job->out_len;
         m->count = 1;
+        m->from_default = from_default(x->net, x->info[i].peer);
     }
     return count;
 }

@@ -14,6 +14,7 @@ static void set_flag(rf_peer *p, uint32_t flag) {
 static void select_path(rf_peer *p, const rf_path *path) {
     uint64_t words[5];
     p->selected = *path;
+    p->source_asked = 0;
     p->has_path = 1;
     set_flag(p, 2);
     memcpy(words, path, sizeof words);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/source.h"
 #include "path/path.h"
 #include "worker/worker.h"
 
@@ -38,6 +39,7 @@ static void nap(rf_ctx *x, int busy) {
     struct pollfd fds[] = {
         {.fd = x->net->fd, .events = (short)(POLLIN | (x->blocked ? POLLOUT : 0))},
         {.fd = bell->fd, .events = POLLIN},
+        {.fd = x->net->routes_fd, .events = POLLIN}, /* one that is -1 is passed over */
     };
     int timeout = 0;
     if (!busy && !x->blocked) {
@@ -53,6 +55,8 @@ static void nap(rf_ctx *x, int busy) {
     rf_waker_disarm(bell);
     if (n > 0 && timeout)
         rf_count(&x->wakeups, 1);
+    if (fds[2].revents && rf_source_changed(x->net->routes_fd) && !++x->net->routes)
+        x->net->routes = 1;
     x->blocked = 0;
 }
 
