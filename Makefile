@@ -10,7 +10,7 @@ ARGS   ?=
 APT_BUILD := build-essential python3-dev python3-venv
 # The faster SRTP engine, where Debian has it; without it the build is whole, too.
 APT_EXTRA := $(if $(filter amd64,$(shell dpkg --print-architecture 2>/dev/null)),libipsec-mb-dev)
-APT_TEST  := chromium coturn firefox-esr clang clang-format llvm libclang-rt-14-dev iproute2 \
+APT_TEST  := chromium coturn firefox-esr clang clang-format llvm libclang-rt-14-dev iproute2 nftables \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav \
   python3-gi python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gir1.2-nice-0.1

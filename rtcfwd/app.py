@@ -12,9 +12,11 @@ all peers (or a second passes); the bridge; the threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from typing import cast
 
 from aiohttp import web
 
-from rtcfwd import ice
+from rtcfwd import addresses, ice
 from rtcfwd.auth import Auth
 from rtcfwd.certs import Certificate
 from rtcfwd.config import Config
@@ -44,7 +46,6 @@ from rtcfwd.tuning import SOCKET_BUFFER, buffer_hints
 logger = logging.getLogger(__name__)
 
 _CLOSING_S = 1.0
-_MAX_CANDIDATES = 8
 
 
 class StartError(Exception):
@@ -61,6 +62,7 @@ class Server:
         self.http_port = 0
         self.udp_port = 0
         self.addresses: list[str] = []  # in answers
+        self.tcp_port: int | None = None  # of ICE-TCP; None: off
         self.host = "127.0.0.1"  # where the HTTP port can be reached from this machine
         self.internal_errors: list[BaseException] = []  # the first few, for tests
         self.forwarder: Forwarder
@@ -89,20 +91,21 @@ class Server:
     async def _start(self) -> None:
         config = self.config
         loop = asyncio.get_running_loop()
+        announced = self.addresses = announced_addresses(config)
         listener = self._listener = listen(config.host, config.port)
         self._lock = _lock_udp_port(config.udp_port)
         self.forwarder = self._make_forwarder(config)
         self._started = True
         self.udp_port = self.forwarder.port
+        self.tcp_port = listen_tcp(self.forwarder, config)
         self.http_port = listener.getsockname()[1]
         self.host = _reachable(config.host)
         self._auth = await _start_auth(config)
-        addresses = self.addresses = announced_addresses(config)
         self.registry = Registry(
             forwarder=self.forwarder,
             config=config,
             certificate=Certificate.generate(),
-            candidates=ice.host_candidates(addresses, self.udp_port),
+            candidates=ice.host_candidates(announced, self.udp_port, self.tcp_port),
             clock=loop.time,
             arm=self._arm,
         )
@@ -111,7 +114,7 @@ class Server:
         self._bridge = EventBridge(self.forwarder, self._handle, self._failed)
         self._bridge.start(loop)
         self.forwarder.start()
-        api = Api(self.registry, addresses, self.udp_port)
+        api = Api(self.registry, announced, self.udp_port, self.tcp_port)
         others = [url for _, _, url in config.redirect] + [config.redirect_full]
         pages = await asyncio.to_thread(Pages, filter(None, others))  # reads files
         guard = Guard(self.registry, self._auth)
@@ -130,7 +133,7 @@ class Server:
             shutdown_timeout=_CLOSING_S,
         )
         await self._runner.setup()
-        context = await asyncio.to_thread(self._tls_context, addresses)
+        context = await asyncio.to_thread(self._tls_context, announced)
         await web.SockSite(self._runner, listener, ssl_context=context).start()
         self._listener = None  # the site's now
         if self._tls is not None:
@@ -138,12 +141,13 @@ class Server:
         if warning := exposure(config):
             logger.warning("%s", warning)
         logger.info(
-            "SRTP engine %s, GSO %s, %d workers, UDP port %d, addresses %s",
+            "SRTP engine %s, GSO %s, %d workers, UDP port %d, TCP port %s, addresses %s",
             self.forwarder.engine,
             "on" if self.forwarder.gso else "off",
             self.forwarder.workers,
             self.udp_port,
-            " ".join(addresses),
+            self.tcp_port or "off",
+            " ".join(announced),
         )
         for hint in buffer_hints(self.forwarder.worker_stats()):
             logger.warning("%s", hint)
@@ -152,11 +156,12 @@ class Server:
     def scheme(self) -> str:
         return "https" if self.config.tls_cert or self.config.tls_self_signed else "http"
 
-    def _tls_context(self, addresses: list[str]) -> ssl.SSLContext | None:
+    def _tls_context(self, announced: list[str]) -> ssl.SSLContext | None:
         config = self.config
         try:
             if config.tls_self_signed:
-                return self_signed_context(["127.0.0.1", "::1", *addresses, *ice.local_addresses()])
+                own = addresses.usable(addresses.interfaces())
+                return self_signed_context(["127.0.0.1", "::1", *announced, *own])
             if config.tls_cert:
                 self._tls = Tls(Path(config.tls_cert), Path(config.tls_key))
                 return self._tls.context
@@ -309,6 +314,43 @@ def compiled_forwarder(config: Config) -> Forwarder:
     return forwarder
 
 
+def listen_tcp(forwarder: Forwarder, config: Config) -> int | None:
+    """The port of ICE-TCP, or None where it is off. ``auto`` takes the UDP port's number, so that a
+    firewall needs one number; where it is taken, media goes by UDP alone. Raises
+    :class:`StartError` when a port that was asked for cannot be had."""
+    if config.ice_tcp_port == "off":
+        return None
+    wanted = forwarder.port if config.ice_tcp_port == "auto" else int(config.ice_tcp_port)
+    _raise_descriptor_limit(config.max_tcp)
+    try:
+        return forwarder.listen_tcp(wanted, config.max_tcp)
+    except ForwarderError as error:
+        if config.ice_tcp_port != "auto":
+            raise StartError(
+                f"TCP {config.host} port {wanted}: {error}; choose another --ice-tcp-port, or off"
+            ) from None
+        if config.udp_port == 0:  # any number will do
+            with contextlib.suppress(ForwarderError):
+                return forwarder.listen_tcp(0, config.max_tcp)
+        logger.warning(
+            "TCP port %d: %s; clients whose UDP is blocked cannot connect (--ice-tcp-port)",
+            wanted,
+            error,
+        )
+        return None
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Many systems allow 1024 descriptors unless a process asks for more, as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 4096
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; ``::`` takes both families, or IPv4 alone where there is no IPv6.
     Raises :class:`StartError`."""
@@ -349,15 +391,18 @@ def _lock_udp_port(port: int) -> socket.socket | None:
 
 
 def announced_addresses(config: Config) -> list[str]:
-    """The addresses for the answers, most reachable first: --announce, else what the sockets are
-    bound to. On a wildcard, 127.0.0.1 stands last for clients on this machine."""
-    if config.announce:
-        return list(config.announce)
-    if config.host not in ("::", "0.0.0.0"):
-        return [config.host]
-    found = [a for a in ice.local_addresses() if config.host == "::" or ":" not in a]
-    found = [a for a in found if a not in ("127.0.0.1", "::1")][: _MAX_CANDIDATES - 1]
-    return [*found, "127.0.0.1"]
+    """The addresses for the answers (:func:`rtcfwd.addresses.for_answers`). Raises
+    :class:`StartError`."""
+    try:
+        return addresses.for_answers(
+            addresses.interfaces(),
+            config.host,
+            config.announce,
+            config.interfaces,
+            config.exclude_interfaces,
+        )
+    except addresses.NoAddress as error:
+        raise StartError(str(error)) from None
 
 
 def _reachable(host: str) -> str:

@@ -134,6 +134,30 @@ def _addresses(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _tcp_port(value: object) -> str:
+    """``auto``, ``off``, or a port number as text."""
+    text = str(value).strip().lower() if not isinstance(value, bool) else ""
+    if text in ("auto", "off") or (text.isascii() and text.isdigit() and int(text) <= 65535):
+        return text
+    raise ValueError("wants auto, off or a port number from 0 to 65535")
+
+
+def _selectors(value: object) -> tuple[str, ...]:
+    """Interfaces by name (``eth0``, ``docker*``) or network: a list, or text parted by commas."""
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    wrong = ValueError("wants interface names (eth0, docker*) or networks (10.0.0.0/8)")
+    if not isinstance(items, (list, tuple)) or len(items) > 64:
+        raise wrong
+    found = [part for item in items for part in str(item).replace(",", " ").split()]
+    for part in found:
+        if "/" in part:
+            try:
+                ipaddress.ip_network(part, strict=False)
+            except ValueError:
+                raise wrong from None
+    return tuple(found)
+
+
 def _setting(default: Any, parse: Parse, help: str, metavar: str = "N", **more: Any) -> Any:
     """``more``: ``many`` values; a ``secret``, which no message shows; a ``switch``, whose value
     may be left out on the command line."""
@@ -155,6 +179,19 @@ class Config:
         (), _addresses, "addresses for the answers, where clients cannot reach this machine's own",
         "ADDR", many=True,
     )  # fmt: skip
+    interfaces: tuple[str, ...] = _setting(
+        (), _selectors, "only these interfaces' addresses in the answers: names or networks",
+        "NAME", many=True,
+    )  # fmt: skip
+    exclude_interfaces: tuple[str, ...] = _setting(
+        (), _selectors, "none of these interfaces' addresses in the answers", "NAME", many=True
+    )
+    ice_tcp_port: str = _setting(
+        "auto",
+        _tcp_port,
+        "TCP port of media, for clients without UDP; auto: the UDP port's number; off",
+        "PORT",
+    )
     workers: int = _setting(0, _integer(0, 64), "forwarder threads; 0: one a core")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "how much to log", "LEVEL"
@@ -177,6 +214,7 @@ class Config:
     # Limits (DESIGN: what bad input gets).
     max_streams: int = _setting(64, _integer(1, 4096), "streams at once")
     max_viewers: int = _setting(5000, _integer(1, 100_000), "viewers at once, all streams")
+    max_tcp: int = _setting(1024, _integer(1, 65_000), "TCP connections of media at once")
     max_handshakes: int = _setting(500, _integer(1, 100_000), "sessions that are not yet connected")
     max_body: int = _setting(65_536, _integer(1024, 1 << 20), "bytes of a request body", "BYTES")
     handshake_timeout: float = _setting(

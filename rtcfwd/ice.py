@@ -24,7 +24,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ifaddr
 from aioice import Candidate, stun
 from aioice.candidate import candidate_priority
 
@@ -255,9 +254,19 @@ def _seal(kind: int, transaction_id: bytes, body: bytes, key: bytes) -> bytes:
     return data + struct.pack("!HHI", _ATTR_FINGERPRINT, 4, stun.message_fingerprint(data))
 
 
-def host_candidates(addresses: Sequence[str], port: int) -> list[Candidate]:
+_TCP_TYPE_PREFERENCE = 90
+_TCP_PASSIVE = 4
+"""Type and direction preference of a passive host candidate: below every UDP one (RFC 6544
+section 4.2)."""
+
+
+def host_candidates(
+    addresses: Sequence[str], port: int, tcp_port: int | None = None
+) -> list[Candidate]:
     """The candidates of a lite agent on one UDP port: one per address, component 1, IPv4 first,
-    each with a priority and foundation of its own (RFC 8445 sections 5.1.2.1 and 5.2).
+    each with a priority and foundation of its own (RFC 8445 sections 5.1.2.1 and 5.2). Behind
+    them, where there is a ``tcp_port``, a passive TCP one per address (RFC 6544 section 4.5);
+    FFmpeg gives up when a TCP one stands first.
 
     ``addresses`` are numeric, most wanted first; link-local, multicast and unspecified ones are
     left out, as are repetitions. Text that is no address raises :class:`ValueError`.
@@ -265,7 +274,7 @@ def host_candidates(addresses: Sequence[str], port: int) -> list[Candidate]:
     parsed = dict.fromkeys(ipaddress.ip_address(address) for address in addresses)
     usable = [a for a in parsed if not (a.is_link_local or a.is_multicast or a.is_unspecified)]
     usable.sort(key=lambda address: address.version)
-    return [
+    udp = [
         Candidate(
             foundation=str(index + 1),
             component=1,
@@ -277,15 +286,18 @@ def host_candidates(addresses: Sequence[str], port: int) -> list[Candidate]:
         )
         for index, address in enumerate(usable)
     ]
-
-
-def local_addresses() -> list[str]:
-    """Addresses of this machine's interfaces that a peer could reach: IPv4, then global IPv6;
-    no link-local ones. Only where there are none, the loopback addresses."""
-    found: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []
-    for adapter in ifaddr.get_adapters():
-        for ip in adapter.ips:
-            found.append(ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0]))
-    found = [a for a in dict.fromkeys(found) if not (a.is_link_local or a.is_unspecified)]
-    usable = [a for a in found if not a.is_loopback] or found
-    return [str(a) for a in sorted(usable, key=lambda address: address.version)]
+    if tcp_port is None:
+        return udp
+    return udp + [
+        Candidate(
+            foundation=str(len(usable) + index + 1),
+            component=1,
+            transport="tcp",
+            priority=_TCP_TYPE_PREFERENCE << 24 | ((_TCP_PASSIVE << 13) + 8191 - index) << 8 | 255,
+            host=str(address),
+            port=tcp_port,
+            type="host",
+            tcptype="passive",
+        )
+        for index, address in enumerate(usable)
+    ]

@@ -34,6 +34,19 @@ _WORKER_COUNTERS = {
 }
 
 
+_TCP_COUNTERS = {
+    "accepted": "TCP connections accepted",
+    "refused": "TCP connections refused at a limit",
+    "expired": "TCP connections closed because nobody authenticated in time",
+    "malformed": "TCP connections closed because they sent no frames of ours",
+    "closed": "TCP connections that are over",
+    "received": "Datagrams received over TCP",
+    "received_bytes": "Bytes received over TCP, lengths included",
+    "sent": "Datagrams sent over TCP",
+    "sent_bytes": "Bytes sent over TCP, lengths included",
+}
+
+
 class Metrics:
     """``text()`` is the body of /metrics. ``internal_errors`` counts what nobody foresaw."""
 
@@ -59,6 +72,7 @@ class _Collector(Collector):
         yield info
         yield from self._control()
         yield from _workers(forwarder.worker_stats())
+        yield from _tcp(forwarder.tcp_stats())
 
     def _control(self) -> Iterator[Metric]:
         registry = self._registry
@@ -103,6 +117,16 @@ class _Collector(Collector):
         for reason, value in counts.drops.items():
             drops.add_metric([reason], value)
         yield drops
+
+
+def _tcp(stats: dict[str, int]) -> Iterator[Metric]:
+    for key, text in _TCP_COUNTERS.items():
+        yield CounterMetricFamily(f"rtcfwd_tcp_{key}", text, value=stats.get(key, 0))
+    connections = GaugeMetricFamily("rtcfwd_tcp_open", "TCP connections", labels=["bound"])
+    bound = stats.get("bound", 0)
+    connections.add_metric(["yes"], bound)
+    connections.add_metric(["no"], stats.get("open", 0) - bound)
+    yield connections
 
 
 def _workers(stats: list[dict[str, Any]]) -> Iterator[Metric]:

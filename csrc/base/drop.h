@@ -39,7 +39,10 @@
     X(send_nobufs, "ENOBUFS from the kernel")                                                      \
     X(send_too_big, "EMSGSIZE or EINVAL from the kernel")                                          \
     X(send_unreachable, "address unreachable or refused")                                          \
-    X(no_path, "peer has no validated path yet")
+    X(no_path, "peer has no validated path yet")                                                   \
+    X(check_rate, "STUN check over its peer's rate")                                               \
+    X(leg_full, "no room in a viewer's TCP connection for a resend or a report")                   \
+    X(leg_late, "viewer over TCP fell behind and went on at a key frame or the live edge")
 
 enum rf_drop {
 #define X(name, text) RF_DROP_##name,

@@ -36,7 +36,8 @@ typedef struct rf_path {
     uint8_t remote_ip[16];
     uint8_t local_ip[16];
     uint16_t remote_port;
-    uint16_t zero[3];
+    uint16_t zero;
+    uint32_t connection; /* 0: UDP; else the number of a TCP connection */
 } rf_path;
 
 /* libsrtp's functions, taken from pylibsrtp's module (types and version checked at import). */
@@ -79,7 +80,10 @@ typedef struct rf_config {
 /* ---- life ---- */
 int rf_new(const rf_config *config, rf_forwarder **out); /* binds the sockets */
 int rf_start(rf_forwarder *f);                           /* starts the threads */
-void rf_stop(rf_forwarder *f);                           /* joins them; idempotent */
+/* Before rf_start: takes TCP connections on config.bind_ip, at most `connections` at once. port 0:
+ * any; returns the port. RF_ESYS with errno where it cannot be had, and nothing has changed. */
+int rf_listen_tcp(rf_forwarder *f, uint16_t port, uint32_t connections);
+void rf_stop(rf_forwarder *f); /* joins them; idempotent */
 void rf_free(rf_forwarder *f);
 int rf_port(const rf_forwarder *f);
 const char *rf_engine_name(const rf_forwarder *f); /* of outbound RTP */
@@ -99,7 +103,10 @@ int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye);
  * answered without the control plane; pwd NULL: all are punted. */
 int rf_peer_ufrag(rf_forwarder *f, rf_handle peer, const uint8_t *ufrag, size_t len,
                   const uint8_t *pwd, size_t pwd_len, int remove);
-int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path); /* validated: may receive */
+/* Validated: may receive. At most RF_MAX_PATHS, the oldest that is not selected gives way; the
+ * first one is selected. A TCP connection becomes this peer's; RF_ESTALE: it is gone, or another's.
+ */
+int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path);
 int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path); /* media goes there */
 /* srtp_t contexts; owned by the caller, used by the peer's owner alone until PEER_GONE.
  * profile: DTLS-SRTP number (1 SHA1_80, 7 GCM128, 8 GCM256). `session` is copied where the engine
@@ -265,6 +272,17 @@ typedef struct rf_memory {
     uint32_t viewer; /* one more viewer's: state, expanded key, places in tables */
 } rf_memory;
 
+typedef struct rf_tcp_stats {
+    uint64_t accepted;  /* connections */
+    uint64_t refused;   /* … at a limit of their address, or at the whole's */
+    uint64_t expired;   /* … that were not authenticated in time, or gave way */
+    uint64_t malformed; /* … that sent what is no frame of ours */
+    uint64_t closed;
+    uint64_t open, bound;                                /* now; bound: authenticated */
+    uint64_t received, received_bytes, sent, sent_bytes; /* datagrams; bytes with their lengths */
+} rf_tcp_stats;
+
+int rf_get_tcp_stats(rf_forwarder *f, rf_tcp_stats *out); /* all 0 without TCP */
 int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out);
 int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out);
 int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out);

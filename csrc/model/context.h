@@ -12,6 +12,7 @@
 #include "model/lookup.h"
 #include "model/peer.h"
 #include "net/net.h"
+#include "net/tcp.h"
 #include "net/waker.h"
 #include "srtp/engine.h"
 
@@ -41,7 +42,9 @@ typedef struct rf_notice { /* worker -> control plane: everything else */
     uint8_t data[RF_EVENT_DATA];
 } rf_notice;
 
-typedef struct rf_mail { /* worker -> worker: media that arrived at the wrong socket */
+#define RF_MAIL_RAW 255 /* class of a datagram that came over TCP: not looked at yet */
+
+typedef struct rf_mail { /* to a worker: media that arrived at another's socket, or over TCP */
     rf_handle peer;
     rf_path path;
     uint32_t len;
@@ -92,6 +95,7 @@ typedef struct rf_shared { /* what workers share; fixed after start */
     int workers;
     rf_mailbox mailbox[RF_MAX_WORKERS];
     rf_waker python; /* rung when a punt or notice waits */
+    rf_tcp *tcp;     /* owned by the forwarder; NULL: none */
 } rf_shared;
 
 typedef struct rf_ctx {
@@ -103,6 +107,8 @@ typedef struct rf_ctx {
     uint64_t now_ns;
     int blocked; /* the socket is full */
     int pacing;  /* somebody's start burst waits for time to pass */
+    int stalled; /* some viewer's TCP connection has no room */
+    int legs;    /* viewers over TCP */
 
     rf_path_table paths;
     rf_ufrag_table ufrags;

@@ -27,7 +27,8 @@ static uint64_t hash_bytes(uint64_t seed, const uint8_t *data, size_t len) {
 }
 
 static uint64_t path_hash(uint64_t seed, const rf_path *p) {
-    uint64_t h = hash_bytes(seed ^ p->remote_port, p->remote_ip, 16);
+    uint64_t h =
+        hash_bytes(seed ^ p->remote_port ^ (uint64_t)p->connection << 16, p->remote_ip, 16);
     return hash_bytes(h, p->local_ip, 16);
 }
 

@@ -48,8 +48,8 @@ int rf_ufrags_put(rf_ufrag_table *t, const uint8_t *ufrag, size_t len, rf_handle
 void rf_ufrags_remove(rf_ufrag_table *t, const uint8_t *ufrag, size_t len, rf_handle peer);
 
 static inline int rf_path_equal(const rf_path *a, const rf_path *b) {
-    return a->remote_port == b->remote_port && memcmp(a->remote_ip, b->remote_ip, 16) == 0 &&
-           memcmp(a->local_ip, b->local_ip, 16) == 0;
+    return a->remote_port == b->remote_port && a->connection == b->connection &&
+           memcmp(a->remote_ip, b->remote_ip, 16) == 0 && memcmp(a->local_ip, b->local_ip, 16) == 0;
 }
 
 #endif

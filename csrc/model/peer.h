@@ -10,6 +10,7 @@
 #include "model/publisher.h"
 #include "model/stream.h"
 #include "model/viewer.h"
+#include "net/tcp.h"
 #include "srtp/engine.h"
 #include "wire/sha1.h"
 
@@ -31,6 +32,7 @@ typedef struct rf_peer {
     /* owner; what fan-out reads comes first */
     rf_view *view; /* in the peer's own memory; set by view */
     rf_srtp_key key;
+    rf_leg *leg;      /* the selected path's TCP connection; NULL: UDP */
     rf_path selected; /* where media goes */
     int has_keys, has_path;
     uint32_t source_asked; /* the net's `routes` when … */
@@ -40,6 +42,7 @@ typedef struct rf_peer {
     int credentials;
     rf_pub *pub; /* owned; set by publish */
     uint64_t last_heard_ns, idle_told_ns;
+    rf_bucket checks; /* answered here */
 
     /* figures; written by the owner, read by the control plane */
     _Atomic uint32_t stat_flags; /* 1 keys, 2 path, 4 started */
@@ -50,6 +53,8 @@ typedef struct rf_peer {
     /* control plane's thread only: what must be taken back from the workers' tables */
     rf_path known_path[RF_MAX_PATHS];
     int known_paths;
+    rf_path told_selected;
+    int has_told_selected;
     uint8_t told_close;    /* nothing more may be asked of it */
     uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/address.h"
 #include "net/net.h"
 #include "net/source.h"
 #include "srtp/engine.h"
@@ -43,8 +44,6 @@ typedef struct udp_net {
     _Alignas(16) uint8_t out_control[RF_NET_BATCH][CONTROL];
 } udp_net;
 
-static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
 static int set_option(int fd, int level, int name, int value) {
     return setsockopt(fd, level, name, &value, sizeof value);
 }
@@ -52,16 +51,7 @@ static int set_option(int fd, int level, int name, int value) {
 /* ---- in ---- */
 
 static void read_sender(const struct sockaddr_storage *from, rf_path *path) {
-    if (from->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)from;
-        memcpy(path->remote_ip, &a->sin6_addr, 16);
-        path->remote_port = ntohs(a->sin6_port);
-    } else {
-        const struct sockaddr_in *a = (const struct sockaddr_in *)from;
-        memcpy(path->remote_ip, mapped, 12);
-        memcpy(path->remote_ip + 12, &a->sin_addr, 4);
-        path->remote_port = ntohs(a->sin_port);
-    }
+    rf_address_read(from, path->remote_ip, &path->remote_port);
 }
 
 static void read_control(udp_net *u, struct msghdr *h, rf_path *path) {
@@ -73,7 +63,7 @@ static void read_control(udp_net *u, struct msghdr *h, rf_path *path) {
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
-            memcpy(path->local_ip, mapped, 12);
+            memcpy(path->local_ip, rf_v4_mapped, 12);
             memcpy(path->local_ip + 12, &info.ipi_spec_dst, 4);
         } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
             uint32_t total;
@@ -112,20 +102,7 @@ static int receive(rf_net *n, rf_datagram *out, int max) {
 
 static socklen_t write_receiver(const udp_net *u, const rf_path *path,
                                 struct sockaddr_storage *to) {
-    if (u->family == AF_INET6) {
-        struct sockaddr_in6 *a = (struct sockaddr_in6 *)to;
-        a->sin6_family = AF_INET6;
-        a->sin6_port = htons(path->remote_port);
-        a->sin6_flowinfo = 0;
-        a->sin6_scope_id = 0;
-        memcpy(&a->sin6_addr, path->remote_ip, 16);
-        return sizeof *a;
-    }
-    struct sockaddr_in *a = (struct sockaddr_in *)to;
-    a->sin_family = AF_INET;
-    a->sin_port = htons(path->remote_port);
-    memcpy(&a->sin_addr, path->remote_ip + 12, 4);
-    return sizeof *a;
+    return rf_address_write(u->family, path->remote_ip, path->remote_port, to);
 }
 
 /* The source address, where `path` is given; the segment size, where it is not 0. */
@@ -313,7 +290,7 @@ static int bind_socket(udp_net *u, const rf_config *config, uint16_t port) {
     memset(&path, 0, sizeof path);
     memcpy(path.remote_ip, config->bind_ip, 16);
     path.remote_port = port;
-    if (u->family == AF_INET && memcmp(config->bind_ip, mapped, 12) != 0)
+    if (u->family == AF_INET && memcmp(config->bind_ip, rf_v4_mapped, 12) != 0)
         memset(path.remote_ip, 0, 16); /* only :: may fall back to IPv4 */
     socklen_t len = write_receiver(u, &path, &at);
     return bind(u->net.fd, (struct sockaddr *)&at, len);

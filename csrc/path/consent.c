@@ -6,6 +6,9 @@
 #include "path/path.h"
 #include "wire/stun_check.h"
 
+/* Chromium asks every 480 ms on each of some dozen pairs while it looks for the best. */
+enum { CHECK_RATE = 100, CHECK_BURST = 200 };
+
 int rf_consent(rf_ctx *x, rf_handle peer, const uint8_t *ufrag, size_t len, const rf_datagram *d) {
     rf_peer *p = rf_peer_of(x, peer);
     rf_stun_check check;
@@ -18,13 +21,14 @@ int rf_consent(rf_ctx *x, rf_handle peer, const uint8_t *ufrag, size_t len, cons
         (check.use_candidate && !rf_path_equal(&d->path, &p->selected)) ||
         !rf_stun_check_verify(d->data, &check, &c->key))
         return 0;
+    if (!rf_bucket_take(&p->checks, CHECK_RATE, CHECK_BURST, 1, x->now_ns)) {
+        rf_drop_peer(x, p, RF_DROP_check_rate);
+        return 1;
+    }
     p->last_heard_ns = x->now_ns;
     rf_set(&p->heard_ns, x->now_ns);
     size_t n = rf_stun_write_success(d->data, &d->path, &c->key, reply);
-    rf_message m = {
-        .path = &d->path, .data = reply, .len = (uint32_t)n, .segment = (uint16_t)n, .count = 1};
-    int done = 0;
-    if (x->net->send(x->net, &m, 1, &done) == RF_SENT_AGAIN)
+    if (rf_send_now(x, &d->path, reply, n) == RF_SENT_AGAIN)
         rf_drop_peer(x, p, RF_DROP_send_again); /* a lost reply: the peer asks again */
     rf_count(&x->checks, 1);
     return 1;

@@ -87,12 +87,17 @@ void rf_mail_in(rf_ctx *x, size_t max) {
             return;
         memcpy(buffer, mail->data, mail->len);
         rf_handle peer = mail->peer;
-        enum rf_class class = (enum rf_class)mail->class;
+        uint8_t kind = mail->class;
         rf_datagram d = {mail->path, buffer, mail->len};
         rf_queue_release(q, ticket);
-        if (class == RF_CLASS_STUN)
+        if (kind == RF_MAIL_RAW) {
+            rf_count(&x->received, 1);
+            rf_count(&x->received_bytes, d.len);
+            rf_demux(x, &d);
+        } else if (kind == RF_CLASS_STUN) {
             stun(x, &d);
-        else
-            rf_media_in(x, peer, class, d.data, d.len);
+        } else {
+            rf_media_in(x, peer, (enum rf_class)kind, d.data, d.len);
+        }
     }
 }

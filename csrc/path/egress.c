@@ -56,6 +56,8 @@ static int build(rf_ctx *x) {
             rf_drop_peer(x, x->info[i].peer, RF_DROP_protect_failed);
             continue;
         }
+        if (x->legs && x->info[i].peer->leg)
+            continue; /* goes by rf_legs_send */
         if (count && joins(x, &x->messages[count - 1], i)) {
             rf_message *m = &x->messages[count - 1];
             m->len += job->out_len;
@@ -100,6 +102,8 @@ void rf_egress_flush(rf_ctx *x) {
         sent_jobs = x->first_job[done];
         take_back(x, sent_jobs);
     }
+    if (x->legs)
+        rf_legs_send(x, sent_jobs);
     uint64_t now = rf_clock_now(x), sum = 0;
     for (int i = 0; i < sent_jobs; i++)
         sum += now - x->info[i].arrival_ns;
@@ -120,9 +124,6 @@ void rf_egress_rtcp(rf_ctx *x, rf_peer *p, uint8_t *data, size_t len) {
         rf_drop_peer(x, p, RF_DROP_protect_failed);
         return;
     }
-    rf_message m = {
-        .path = &p->selected, .data = data, .len = n, .segment = (uint16_t)n, .count = 1};
-    int done = 0;
-    if (x->net->send(x->net, &m, 1, &done) == RF_SENT_AGAIN)
+    if (rf_send_now(x, &p->selected, data, n) == RF_SENT_AGAIN)
         rf_drop_peer(x, p, RF_DROP_send_again);
 }

@@ -149,6 +149,8 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
         return 0;
     if (!rf_view_begin(x, p, t, kind, sub->low[kind], head))
         return 0;
+    if (p->leg)
+        rf_leg_resumed(p, kind);
     while (s->cursor < head) {
         const rf_slot *slot = rf_track_slot(t, s->cursor);
         int late = !s->jump && slot->stream_seq < s->cut; /* of an older frame: passed over */
@@ -164,6 +166,15 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
             return 1;
         if (s->state == RF_VIEW_BURST && !may_pace(x, p->view, slot)) {
             x->pacing = 1;
+            return 1;
+        }
+        enum rf_admission may = p->leg ? rf_leg_admit(x, p, kind, slot) : RF_LEG_GO;
+        if (may == RF_LEG_WAIT)
+            return 0;
+        if (may == RF_LEG_SKIP) {
+            if (!settled(x))
+                return RF_ENOSPC;
+            rf_leg_skip(x, p, kind, head);
             return 1;
         }
         int rc = lay(x, p, t, s->cursor);
@@ -258,6 +269,7 @@ static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
         return 0;
     uint32_t at = sub->resume < sub->count ? sub->resume : 0;
     int more = 0, stopped = 0;
+    x->stalled = 0;
     for (uint32_t served = 0; served < sub->count && !stopped;) {
         ask_ahead(x, sub, at);
         int rc = feed_viewer(x, sub, sub->viewers[at].peer);
@@ -272,7 +284,7 @@ static int pass(rf_ctx *x, rf_sub *sub, uint64_t deadline_ns) {
     }
     sub->resume = at;
     pass_end(x, sub);
-    sub->pending = (uint8_t)(more || stopped || x->blocked);
+    sub->pending = (uint8_t)(more || stopped || x->blocked || x->stalled);
     return stopped || (more && !x->pacing);
 }
 

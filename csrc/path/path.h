@@ -57,6 +57,19 @@ rf_head rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
                        const rf_segment *segment, uint64_t out_seq, uint8_t rtx_pt,
                        uint64_t rtx_seq, uint8_t *dst);
 
+/* legs.c: peers over TCP */
+enum rf_admission { RF_LEG_GO, RF_LEG_WAIT, RF_LEG_SKIP };
+rf_leg *rf_leg_of(rf_ctx *x, const rf_path *path); /* NULL: UDP, or gone */
+/* One datagram to a tuple of a peer that this worker owns, by whichever transport. */
+enum rf_sent rf_send_now(rf_ctx *x, const rf_path *path, uint8_t *data, size_t len);
+/* The slab's first `count` jobs, those of peers over TCP, into their rings. */
+void rf_legs_send(rf_ctx *x, int count);
+/* May the viewer's next packet be laid? GO: now, there is room. */
+enum rf_admission rf_leg_admit(rf_ctx *x, rf_peer *p, int kind, const rf_slot *slot);
+void rf_leg_skip(rf_ctx *x, rf_peer *p, int kind, uint64_t head);
+void rf_leg_resumed(rf_peer *p, int kind); /* its cursor stands where it goes on */
+int rf_leg_is_patient(const rf_ctx *x, const rf_peer *p);
+
 /* egress.c */
 /* Place for one packet in the slab, or NULL when the slab must be flushed first. */
 uint8_t *rf_egress_room(rf_ctx *x);

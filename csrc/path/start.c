@@ -37,7 +37,8 @@ static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t 
     if (too_long(x, t, key, rf_track_slot(t, head - 1)->total_bytes - key->total_bytes)) {
         s->state = RF_VIEW_POSTER;
         s->poster_ts = key->ts;
-        rf_keyframe_want(x, p->stream);
+        if (!rf_leg_is_patient(x, p))
+            rf_keyframe_want(x, p->stream);
     }
     return 1;
 }

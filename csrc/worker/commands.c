@@ -11,10 +11,16 @@ static void set_flag(rf_peer *p, uint32_t flag) {
     atomic_fetch_or_explicit(&p->stat_flags, flag, memory_order_relaxed);
 }
 
-static void select_path(rf_peer *p, const rf_path *path) {
+static void set_leg(rf_ctx *x, rf_peer *p, rf_leg *leg) {
+    x->legs += (leg != NULL) - (p->leg != NULL);
+    p->leg = leg;
+}
+
+static void select_path(rf_ctx *x, rf_peer *p, const rf_path *path) {
     uint64_t words[5];
     p->selected = *path;
     p->source_asked = 0;
+    set_leg(x, p, rf_leg_of(x, path));
     p->has_path = 1;
     set_flag(p, 2);
     memcpy(words, path, sizeof words);
@@ -37,14 +43,23 @@ static void add_peer(rf_ctx *x, rf_peer *p) {
 }
 
 static void add_path(rf_ctx *x, const rf_command *c) {
-    rf_paths_put(&x->paths, &c->u.path, c->peer, c->owner);
+    rf_paths_put(&x->paths, &c->u.path, c->peer, c->owner); /* there is a place: engine.c */
     rf_peer *p = rf_peer_of(x, c->peer);
     if (!p)
         return;
     if (!p->has_path) {
-        select_path(p, &c->u.path);
+        select_path(x, p, &c->u.path);
         try_start(x, p);
     }
+}
+
+/* Its connection is let go by the owner: at once, or with the peer if media goes there. */
+static void remove_path(rf_ctx *x, const rf_command *c) {
+    rf_paths_remove(&x->paths, &c->u.path, c->peer);
+    rf_leg *leg = c->owner == x->worker ? rf_leg_of(x, &c->u.path) : NULL;
+    const rf_peer *p = rf_peer_of(x, c->peer);
+    if (leg && !(p && p->leg == leg))
+        rf_leg_release(x->shared->tcp, leg);
 }
 
 static void add_ufrag(rf_ctx *x, const rf_command *c) {
@@ -106,6 +121,10 @@ static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
         rf_report_bye(x, p);
     if (p->view && p->view->position != UINT32_MAX)
         rf_sub_remove(x, p);
+    if (p->leg) {
+        rf_leg_release(x->shared->tcp, p->leg);
+        set_leg(x, p, NULL);
+    }
     if (p->pub) {
         for (int k = 0; k < RF_KINDS; k++)
             if (p->pub->source[k].ssrc)
@@ -138,7 +157,7 @@ static void close_stream(rf_ctx *x, rf_stream *s) {
 static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
     switch (c->type) {
     case RF_COMMAND_SELECT:
-        select_path(p, &c->u.path);
+        select_path(x, p, &c->u.path);
         try_start(x, p);
         break;
     case RF_COMMAND_KEYS:
@@ -179,7 +198,7 @@ static void carry_out(rf_ctx *x, rf_command *c) {
         add_path(x, c);
         return;
     case RF_COMMAND_PATH_REMOVE:
-        rf_paths_remove(&x->paths, &c->u.path, c->peer);
+        remove_path(x, c);
         return;
     case RF_COMMAND_UFRAG:
         add_ufrag(x, c);

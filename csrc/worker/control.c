@@ -204,7 +204,7 @@ int rf_peer_close(rf_forwarder *f, rf_handle peer, int send_bye) {
         return RF_ESTALE;
     if (!room_everywhere(f, (size_t)(p->known_paths + p->ufrags) + 1))
         return RF_EFULL;
-    rf_command c = {.type = RF_COMMAND_PATH_REMOVE, .peer = peer};
+    rf_command c = {.type = RF_COMMAND_PATH_REMOVE, .peer = peer, .owner = p->owner};
     for (int i = 0; i < p->known_paths; i++) {
         c.u.path = p->known_path[i];
         tell_all(f, &c);
@@ -277,12 +277,23 @@ int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path) {
             return RF_OK;
     if (!room_everywhere(f, 2))
         return RF_EFULL;
+    int rc = path->connection && f->shared.tcp
+                 ? rf_tcp_bind(f->shared.tcp, path->connection, peer, p->owner)
+                 : RF_OK;
+    if (rc != RF_OK)
+        return rc;
     rf_command c = {.type = RF_COMMAND_PATH_REMOVE, .peer = peer, .owner = p->owner};
-    if (p->known_paths == RF_MAX_PATHS) { /* the oldest gives way */
-        c.u.path = p->known_path[0];
+    if (p->known_paths == RF_MAX_PATHS) { /* the oldest gives way that media does not go to */
+        int old = rf_path_equal(&p->known_path[0], &p->told_selected);
+        c.u.path = p->known_path[old];
         tell_all(f, &c);
-        memmove(p->known_path, p->known_path + 1, sizeof *path * (RF_MAX_PATHS - 1));
         p->known_paths--;
+        memmove(p->known_path + old, p->known_path + old + 1,
+                sizeof *path * (size_t)(p->known_paths - old));
+    }
+    if (!p->has_told_selected) { /* as the owner does */
+        p->told_selected = *path;
+        p->has_told_selected = 1;
     }
     p->known_path[p->known_paths++] = *path;
     c.type = RF_COMMAND_PATH;
@@ -294,10 +305,18 @@ int rf_peer_path(rf_forwarder *f, rf_handle peer, const rf_path *path) {
 int rf_peer_select(rf_forwarder *f, rf_handle peer, const rf_path *path) {
     rf_peer *p = rf_control_peer(f, peer);
     rf_command c = {.type = RF_COMMAND_SELECT};
+    int known = 0;
     if (!p)
         return RF_ESTALE;
+    for (int i = 0; i < p->known_paths; i++)
+        known |= rf_path_equal(&p->known_path[i], path);
+    if (!known) /* nothing was verified there */
+        return RF_ESTATE;
     c.u.path = *path;
-    return tell_owner(f, p, &c);
+    int rc = tell_owner(f, p, &c);
+    if (rc == RF_OK)
+        p->told_selected = *path;
+    return rc;
 }
 
 int rf_peer_keys(rf_forwarder *f, rf_handle peer, int profile, void *rx, void *tx,

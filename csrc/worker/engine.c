@@ -45,7 +45,7 @@ int rf_ctx_init(rf_ctx *x, rf_shared *shared, int worker, rf_net *net) {
     x->early = calloc(RF_EARLY, sizeof *x->early);
     x->slab = rf_large_alloc(RF_SLAB);
     if (!x->peers || !x->own || !x->pubs || !x->subs || !x->early || !x->slab ||
-        rf_paths_init(&x->paths, power_above(c->max_peers * 8ull), seed) ||
+        rf_paths_init(&x->paths, power_above(c->max_peers * (RF_MAX_PATHS * 4ull / 3 + 1)), seed) ||
         rf_ufrags_init(&x->ufrags, power_above(c->max_peers * 4ull), seed * 3) ||
         rf_queue_init(&x->commands, COMMAND_SLOTS, sizeof(rf_command)) ||
         rf_queue_init(&x->punts_known, c->punt_slots, sizeof(rf_punt)) ||

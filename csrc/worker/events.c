@@ -79,6 +79,8 @@ int rf_event_fd(const rf_forwarder *f) {
 int rf_send(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *data, size_t len) {
     if (worker < 0 || worker >= f->workers || len > RF_MAX_DATAGRAM)
         return RF_EINVAL;
+    if (path->connection && f->shared.tcp)
+        return rf_tcp_send(f->shared.tcp, path->connection, data, len);
     rf_net *net = f->worker[worker]->ctx.net;
     return f->config.in_memory ? rf_memory_send_one(net, path, data, len)
                                : rf_udp_send_one(net, path, data, len);

@@ -83,6 +83,13 @@ int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
     return RF_OK;
 }
 
+int rf_get_tcp_stats(rf_forwarder *f, rf_tcp_stats *out) {
+    memset(out, 0, sizeof *out);
+    if (f->shared.tcp)
+        rf_tcp_figures(f->shared.tcp, out);
+    return RF_OK;
+}
+
 int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     if (worker < 0 || worker >= f->workers)
         return RF_EINVAL;

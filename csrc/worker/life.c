@@ -77,10 +77,49 @@ int rf_new(const rf_config *config, rf_forwarder **out) {
     return RF_OK;
 }
 
+/* What came over TCP, into its worker's mailbox; half of that is kept for what workers pass on. */
+static int deliver(void *arg, int worker, const rf_path *path, const uint8_t *data, size_t len) {
+    rf_forwarder *f = arg;
+    rf_mailbox *box = &f->shared.mailbox[worker];
+    uint64_t ticket;
+    rf_mail *mail =
+        rf_queue_size(&box->queue) < MAIL_SLOTS / 2 ? rf_queue_reserve(&box->queue, &ticket) : NULL;
+    if (!mail)
+        return RF_EFULL;
+    mail->peer = 0;
+    mail->path = *path;
+    mail->len = (uint32_t)len;
+    mail->class = RF_MAIL_RAW;
+    memcpy(mail->data, data, len);
+    rf_queue_publish(&box->queue, ticket);
+    rf_waker_ring(&box->waker);
+    return RF_OK;
+}
+
+int rf_listen_tcp(rf_forwarder *f, uint16_t port, uint32_t connections) {
+    if (f->config.in_memory || f->started || f->shared.tcp)
+        return RF_ESTATE;
+    uint16_t bound = 0;
+    rf_tcp_setup setup = {
+        .port = port,
+        .connections = connections,
+        .workers = f->workers,
+        .seed = (uint64_t)(uintptr_t)f ^ f->config.wall_offset_ns,
+        .deliver = deliver,
+        .arg = f,
+    };
+    memcpy(setup.bind_ip, f->config.bind_ip, sizeof setup.bind_ip);
+    int rc = rf_tcp_open(&setup, &f->shared.tcp, &bound);
+    return rc == RF_OK ? bound : rc;
+}
+
 int rf_start(rf_forwarder *f) {
     if (f->config.in_memory || f->started)
         return RF_ESTATE;
     f->started = 1;
+    int tcp = f->shared.tcp ? rf_tcp_start(f->shared.tcp) : RF_OK;
+    if (tcp != RF_OK)
+        return tcp;
     for (int w = 0; w < f->workers; w++) {
         int rc = rf_worker_start(f, f->worker[w]);
         if (rc != RF_OK) {
@@ -94,6 +133,8 @@ int rf_start(rf_forwarder *f) {
 void rf_stop(rf_forwarder *f) {
     for (int w = 0; w < f->workers; w++)
         rf_worker_join(f, f->worker[w]);
+    if (f->shared.tcp) /* after them: what they said last leaves */
+        rf_tcp_stop(f->shared.tcp);
 }
 
 /* Commands that no worker carried out still own their objects. */
@@ -128,6 +169,7 @@ void rf_free(rf_forwarder *f) {
             rf_control_stream_gone(f, f->streams[i].stream->handle);
     rf_pool_close(&f->viewers);
     rf_waker_close(&f->shared.python);
+    rf_tcp_free(f->shared.tcp);
     if (f->srtp.free)
         f->srtp.free(&f->srtp);
     free(f->peers);

@@ -28,17 +28,18 @@ static void publisher(rf_ctx *x, rf_peer *p) {
 }
 
 /* A viewer that waits for a key frame, of a track on the air that has none for it. */
-static int waits_in_vain(const rf_peer *p) {
+static int waits_in_vain(const rf_ctx *x, const rf_peer *p) {
     const rf_view_track_state *s = &p->view->track[RF_VIDEO];
     const rf_track *t = &p->stream->track[RF_VIDEO];
-    return s->state == RF_VIEW_WAIT && atomic_load_explicit(&t->active, memory_order_relaxed) &&
+    return s->state == RF_VIEW_WAIT && !rf_leg_is_patient(x, p) &&
+           atomic_load_explicit(&t->active, memory_order_relaxed) &&
            atomic_load_explicit(&t->key_start, memory_order_relaxed) <= s->wait_index;
 }
 
 static void look_after(rf_ctx *x, rf_peer *p) {
     if (p->view && p->view->position != UINT32_MAX) {
         rf_report_viewer(x, p);
-        if (waits_in_vain(p))
+        if (waits_in_vain(x, p))
             rf_keyframe_want(x, p->stream);
     }
     uint64_t since = p->idle_told_ns > p->last_heard_ns ? p->idle_told_ns : p->last_heard_ns;

@@ -49,7 +49,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t remote_ip[16]
         uint8_t local_ip[16]
         uint16_t remote_port
-        uint16_t zero[3]
+        uint32_t connection
 
     ctypedef struct rf_libsrtp:
         rf_srtp_fn protect
@@ -79,6 +79,7 @@ cdef extern from "rtcfwd.h" nogil:
         rf_libsrtp srtp
 
     int rf_new(const rf_config *config, rf_forwarder **out) noexcept
+    int rf_listen_tcp(rf_forwarder *f, uint16_t port, uint32_t connections) noexcept
     int rf_start(rf_forwarder *f) noexcept
     void rf_stop(rf_forwarder *f) noexcept
     void rf_free(rf_forwarder *f) noexcept
@@ -267,6 +268,20 @@ cdef extern from "rtcfwd.h" nogil:
 
     int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out) noexcept
     int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) noexcept
+    ctypedef struct rf_tcp_stats:
+        uint64_t accepted
+        uint64_t refused
+        uint64_t expired
+        uint64_t malformed
+        uint64_t closed
+        uint64_t open
+        uint64_t bound
+        uint64_t received
+        uint64_t received_bytes
+        uint64_t sent
+        uint64_t sent_bytes
+
+    int rf_get_tcp_stats(rf_forwarder *f, rf_tcp_stats *out) noexcept
     int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) noexcept
     int rf_get_memory(rf_forwarder *f, rf_memory *out) noexcept
 

@@ -86,7 +86,7 @@ include "_values.pxi"
 # ---- the forwarder ------------------------------------------------------------------------------
 
 cdef class CompiledForwarder:
-    """The data plane in C, by ``N`` worker threads on one UDP port. See api.Forwarder.
+    """The data plane in C, by ``N`` worker threads on one UDP port, one on a TCP port. See api.Forwarder.
 
     Sizes are packets (``*_slots``, powers of two) or bytes, rates bits per second, times
     nanoseconds. Raises ValueError for a setting out of range, ForwarderError when a socket cannot be
@@ -199,6 +199,10 @@ cdef class CompiledForwarder:
     @property
     def gso(self) -> bool:
         return rf_is_gso(self._open()) > 0
+
+    def listen_tcp(self, port, connections) -> int:
+        cdef uint32_t most = <uint32_t>_integer("connections", connections, 1, 0xFFF0)
+        return _check(rf_listen_tcp(self._open(), <uint16_t>_integer("port", port, 0, 65535), most))
 
     def start(self) -> None:
         _check(rf_start(self._open()))
@@ -366,6 +370,11 @@ cdef class CompiledForwarder:
         del out["track"]
         out["tracks"] = {"audio": s.track[0], "video": s.track[1]}
         return out
+
+    def tcp_stats(self):
+        cdef rf_tcp_stats s
+        _check(rf_get_tcp_stats(self._open(), &s))
+        return s
 
     def worker_stats(self):
         cdef rf_worker_stats s

@@ -46,11 +46,13 @@ cdef int _to_path(object path, rf_path *out) except -1:
     _pack(host, out.remote_ip)
     _pack(path.local, out.local_ip)
     out.remote_port = _integer("port", port, 1, 65535)
+    out.connection = <uint32_t>_integer("connection", path.connection, 0, 0xFFFFFFFF)
     return 0
 
 
 cdef object _from_path(const rf_path *path):
-    return _api.Path((_show(path.remote_ip), path.remote_port), _show(path.local_ip))
+    cdef tuple remote = (_show(path.remote_ip), path.remote_port)
+    return _api.Path(remote, _show(path.local_ip), path.connection)
 
 
 cdef uint64_t _integer(str name, object value, uint64_t low, uint64_t high) except? 0:

@@ -65,13 +65,15 @@ class SrtpProfile(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A tuple: the peer's address and port, and our address that it used.
+    """A tuple: the peer's address and port, our address that it used, and for ICE-TCP (RFC 6544)
+    the number of its connection, which is 0 for UDP.
 
     Addresses are numeric strings, IPv4 in dotted form (never v4-mapped).
     """
 
     remote: tuple[str, int]
     local: str
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,11 @@ class Forwarder(Protocol):
     @property
     def gso(self) -> bool: ...
 
+    def listen_tcp(self, port: int, connections: int) -> int:
+        """Before :meth:`start`: take framed datagrams over TCP too (RFC 6544, RFC 4571), on the
+        same address, of at most ``connections`` clients. ``port`` 0: any free one. Returns the
+        port; raises :class:`ForwarderError` where it cannot be had."""
+
     def start(self) -> None: ...
 
     def close(self) -> None:
@@ -233,8 +240,10 @@ class Forwarder(Protocol):
     def remove_ufrag(self, peer: PeerHandle, ufrag: str) -> None: ...
 
     def add_path(self, peer: PeerHandle, path: Path) -> None:
-        """A tuple that STUN has verified (at most 8 a peer, the oldest gives way): DTLS and media
-        are accepted from it. The first one is where media goes until ``select_path``."""
+        """A tuple that STUN has verified (at most 8 a peer, the oldest that is not selected gives
+        way): DTLS and media are accepted from it. The first one is where media goes until
+        ``select_path``. A TCP connection is this peer's from then on; one that is gone or
+        another's raises :class:`StaleHandle`."""
 
     def select_path(self, peer: PeerHandle, path: Path) -> None:
         """Send media there (USE-CANDIDATE)."""
@@ -258,6 +267,9 @@ class Forwarder(Protocol):
     def stream_stats(self, stream: StreamHandle) -> dict[str, Any]: ...
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]: ...
+
+    def tcp_stats(self) -> dict[str, int]:
+        """Connections and datagrams over TCP (``rf_tcp_stats``)."""
 
     def worker_stats(self) -> list[dict[str, Any]]:
         """One dict a worker; ``drops`` maps a drop reason's name to its count."""

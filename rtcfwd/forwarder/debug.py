@@ -12,7 +12,9 @@ from .api import Event, Forwarder
 
 logger = logging.getLogger(__name__)
 
-_QUIET = frozenset({"fileno", "stream_stats", "peer_stats", "worker_stats", "memory_stats"})
+_QUIET = frozenset(
+    {"fileno", "stream_stats", "peer_stats", "tcp_stats", "worker_stats", "memory_stats"}
+)
 
 
 class LoggingForwarder:

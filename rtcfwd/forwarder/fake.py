@@ -81,6 +81,10 @@ class FakeForwarder:
 
     # ---- Forwarder ----
 
+    def listen_tcp(self, port: int, connections: int) -> int:
+        self._note("listen_tcp", port, connections)
+        return port or 8189
+
     def start(self) -> None:
         self._note("start")
 
@@ -145,12 +149,16 @@ class FakeForwarder:
 
     def add_path(self, peer: PeerHandle, path: Path) -> None:
         self._note("add_path", peer, path)
-        paths = self._peer(peer).paths
-        paths.append(path)
-        del paths[:-8]
+        known = self._peer(peer)
+        known.paths.append(path)
+        known.selected = known.selected or path
+        if len(known.paths) > 8:
+            known.paths.remove(next(p for p in known.paths if p != known.selected))
 
     def select_path(self, peer: PeerHandle, path: Path) -> None:
         self._note("select_path", peer, path)
+        if path not in self._peer(peer).paths:
+            raise ForwarderError("not a path of this peer")
         self._peer(peer).selected = path
 
     def set_keys(self, peer: PeerHandle, profile: SrtpProfile, rx: bytes, tx: bytes) -> None:
@@ -182,6 +190,9 @@ class FakeForwarder:
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]:
         self._peer(peer)
+        return {}
+
+    def tcp_stats(self) -> dict[str, int]:
         return {}
 
     def worker_stats(self) -> list[dict[str, Any]]:

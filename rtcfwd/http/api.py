@@ -64,12 +64,15 @@ def resident_bytes() -> int:
 class Api:
     """Handlers of /api/v1."""
 
-    def __init__(self, registry: Registry, addresses: list[str], udp_port: int) -> None:
+    def __init__(
+        self, registry: Registry, addresses: list[str], udp_port: int, tcp_port: int | None = None
+    ) -> None:
         self._registry = registry
         self._rates = Rates()
         self._started = registry.clock()
         self._addresses = addresses
         self._udp_port = udp_port
+        self._tcp_port = tcp_port
 
     async def streams(self, request: web.Request) -> web.Response:
         registry = self._registry
@@ -97,6 +100,8 @@ class Api:
                 "gso": forwarder.gso,
                 "workers": forwarder.workers,
                 "udp_port": self._udp_port,
+                "tcp_port": self._tcp_port,
+                "tcp_stats": forwarder.tcp_stats(),
                 "addresses": self._addresses,
                 "worker_stats": forwarder.worker_stats(),
                 "control_drops": dict(registry.counts.drops),
@@ -184,5 +189,6 @@ def _plain(value: object) -> object:
     """What the figures hold besides JSON's own types: paths."""
     remote, local = getattr(value, "remote", None), getattr(value, "local", None)
     if remote is not None:
-        return {"remote": f"{remote[0]} {remote[1]}", "local": local}
+        transport = "tcp" if getattr(value, "connection", 0) else "udp"
+        return {"remote": f"{remote[0]} {remote[1]}", "local": local, "transport": transport}
     return str(value)

@@ -35,7 +35,7 @@ from .timers import Timers
 logger = logging.getLogger(__name__)
 
 MAX_PATHS = 8
-"""Validated tuples that the data plane keeps of a peer; the oldest gives way."""
+"""Validated tuples that the data plane keeps of a peer; the oldest unselected one gives way."""
 
 
 class Surroundings(Protocol):
@@ -186,11 +186,9 @@ class Session:
             if path not in self._paths:
                 forwarder.add_path(self.peer, path)
                 self._paths[path] = None
-                if len(self._paths) > MAX_PATHS:
-                    oldest = next(iter(self._paths))
-                    del self._paths[oldest]
-                    if self._selected == oldest:
-                        self._selected = None
+                if len(self._paths) > MAX_PATHS:  # until one is nominated, media goes to the first
+                    kept = self._selected or next(iter(self._paths))
+                    del self._paths[next(p for p in self._paths if p != kept)]
             if nominated and path != self._selected:
                 forwarder.select_path(self.peer, path)
                 self._selected = path

@@ -13,10 +13,12 @@ import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
-from rtcfwd import app, cli, ice
+from rtcfwd import addresses, app, cli
+from rtcfwd.addresses import Interface
 from rtcfwd.app import Server, StartError, announced_addresses, listen
 from rtcfwd.config import Config
 from rtcfwd.forwarder.fake import FakeForwarder
@@ -24,15 +26,19 @@ from tests.unit.server_tools import CONFIG
 
 
 def test_addresses_for_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ["192.0.2.7", "127.0.0.1", "2001:db8::7"]
-    monkeypatch.setattr(ice, "local_addresses", lambda: found)
+    found = [
+        Interface(name, ip_address(address))
+        for name, address in (("lo", "127.0.0.1"), ("eth0", "2001:db8::7"), ("eth0", "192.0.2.7"))
+    ]
+    monkeypatch.setattr(addresses, "interfaces", lambda: found)
     assert announced_addresses(Config()) == ["192.0.2.7", "2001:db8::7", "127.0.0.1"]
     assert announced_addresses(Config(host="0.0.0.0")) == ["192.0.2.7", "127.0.0.1"]
     assert announced_addresses(Config(host="127.0.0.1")) == ["127.0.0.1"]
     assert announced_addresses(Config(host="::1")) == ["::1"]
     assert announced_addresses(Config(host="192.0.2.7")) == ["192.0.2.7"]
     assert announced_addresses(Config(announce=("198.51.100.1",))) == ["198.51.100.1"]
-    monkeypatch.setattr(ice, "local_addresses", lambda: [f"192.0.2.{n}" for n in range(1, 40)])
+    found = [Interface("eth0", ip_address(f"192.0.2.{n}")) for n in range(1, 40)]
+    monkeypatch.setattr(addresses, "interfaces", lambda: found)
     assert len(announced_addresses(Config())) == 8
 
 

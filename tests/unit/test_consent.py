@@ -129,3 +129,13 @@ def test_a_forged_check_changes_nothing() -> None:
         replies, _ = bench.ask(bytes(twin), V4)
         assert replies == [], at
     assert bench.answered() == 0
+
+
+@pytest.mark.duty("C3")
+def test_checks_of_one_peer_are_bounded() -> None:
+    """Twice what Chromium asks on a dozen pairs, then nothing; others are answered meanwhile."""
+    bench = Bench(1)
+    data = bytes(check())
+    answers = [len(bench.ask(data, V4)[0]) for _ in range(300)]
+    assert answers == [1] * 200 + [0] * 100
+    assert bench.forwarder.worker_stats()[0]["drops"]["check_rate"] == 100

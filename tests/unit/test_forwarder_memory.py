@@ -74,7 +74,7 @@ def test_dtls_is_punted_from_a_validated_tuple_alone(
     assert drops(forwarder) == {"dtls_unknown_tuple": 2}
 
 
-def test_the_ninth_path_takes_the_place_of_the_oldest(
+def test_the_ninth_path_takes_the_place_of_the_oldest_unselected(
     forwarder: MemoryForwarder, peer: api.PeerHandle
 ) -> None:
     for n in range(1, 10):
@@ -83,8 +83,11 @@ def test_the_ninth_path_takes_the_place_of_the_oldest(
     for n in range(1, 10):
         forwarder.inject(0, path(n), DTLS, NOW)
     forwarder.turn(0, NOW)
-    assert [e.path for e in forwarder.poll()] == [path(n) for n in range(2, 10)]
-    assert forwarder.peer_stats(peer)["path"] == path(1)  # media: the first, until one is selected
+    # Media goes to the first one until another is selected.
+    assert [e.path for e in forwarder.poll()] == [path(1), *(path(n) for n in range(3, 10))]
+    assert forwarder.peer_stats(peer)["path"] == path(1)
+    with pytest.raises(api.ForwarderError, match="state"):
+        forwarder.select_path(peer, path(2))
     forwarder.select_path(peer, path(5))
     forwarder.turn(0, NOW)
     assert forwarder.peer_stats(peer)["path"] == path(5)

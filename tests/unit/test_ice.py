@@ -7,8 +7,9 @@ import struct
 import pytest
 from aioice import stun
 
+from rtcfwd.addresses import for_answers, interfaces
 from rtcfwd.forwarder.api import Path
-from rtcfwd.ice import MAX_REPLY, IceLiteAgent, IceOutcome, host_candidates, local_addresses
+from rtcfwd.ice import MAX_REPLY, IceLiteAgent, IceOutcome, host_candidates
 from tests.unit.stun_tools import (
     CONTROLLED,
     ERROR,
@@ -232,6 +233,6 @@ def test_candidates_are_ordered_and_distinct() -> None:
 
 
 def test_local_addresses_are_usable_as_candidates() -> None:
-    addresses = local_addresses()
+    addresses = for_answers(interfaces(), "0.0.0.0")
     assert addresses
     assert [c.host for c in host_candidates(addresses, 1)] == addresses
