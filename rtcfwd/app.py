@@ -119,7 +119,7 @@ class Server:
         pages = await asyncio.to_thread(Pages, filter(None, others))  # reads files
         guard = Guard(self.registry, self._auth)
         selftest = SelfTest(
-            self.registry, addresses, self.udp_port, authorized=self._auth is not None
+            self.registry, announced, self.udp_port, authorized=self._auth is not None
         )
         app = routes.build(
             self.registry, guard, api, self._metrics.text, selftest, pages, self._failed
