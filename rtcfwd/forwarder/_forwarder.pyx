@@ -401,7 +401,7 @@ cdef rf_handle _handle(object value) except? 0:
 
 cdef int _check_sent(int rc) except? -1:
     """A datagram of the control plane may get lost; only misuse is an error."""
-    return 0 if rc == ESYS or rc == EFULL or rc == -6 else _check(rc)
+    return 0 if rc in (ESYS, EFULL, ESTALE, -6) else _check(rc)
 
 
 cdef class MemoryForwarder(CompiledForwarder):

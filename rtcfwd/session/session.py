@@ -115,7 +115,8 @@ class Session:
         if outcome.verified:
             # Installed before the reply leaves: the peer's first DTLS may follow it at once.
             self.last_heard = now
-            self._use_path(punt.path, outcome.nominated)
+            if not self._use_path(punt.path, outcome.nominated):
+                return  # no success for what does not work; the peer asks again
         if outcome.reply is not None:
             forwarder.send(punt.worker, punt.path, outcome.reply)
         if outcome.verified:
@@ -179,7 +180,7 @@ class Session:
 
     # ---- inside ----
 
-    def _use_path(self, path: Path, nominated: bool) -> None:
+    def _use_path(self, path: Path, nominated: bool) -> bool:
         assert self.peer is not None
         forwarder = self._around.forwarder
         try:
@@ -193,8 +194,11 @@ class Session:
                 forwarder.select_path(self.peer, path)
                 self._selected = path
         except ForwarderError as error:
-            # A full queue: the next check tries again. A stale handle: PeerGone is on its way.
+            # A full queue: the next check tries again. A stale handle: PeerGone is on its way, or
+            # the TCP connection is over, or another session's.
             logger.debug("session %s: path: %s", self.id[:8], error)
+            return False
+        return True
 
     def _after_dtls(self, now: float) -> None:
         """Send what DTLS has to say, follow its state, set the next timer."""

@@ -207,10 +207,38 @@ async def test_one_connection_serves_one_session(
     (tcp,) = first.candidates("tcp")
     on = await first.open((tcp.host, tcp.port), tcp=True)
     await first.connect(on)
+    before = len(on.received)
     on.send(second.request())
     await first.check(on)
+    stun = [data for data in list(on.received)[before:] if data[0] < 4]
+    assert len(stun) == 1  # the second session got no answer
     assert server.forwarder.tcp_stats()["bound"] == 1
     first.send_rtp(1, 0, KEY + bytes(100))
     await until(lambda: server.registry.streams["a"].live)
     await first.close()
     await second.close()
+
+
+async def test_a_connection_that_breaks_leaves_nothing(
+    server: Server, http: aiohttp.ClientSession
+) -> None:
+    """Gone before its reply, in the middle of the handshake, and in the middle of media."""
+    for step in ("check", "handshake", "media"):
+        peer = Peer(publish=True)
+        await peer.post(http, url(server, "whip", step))
+        (tcp,) = peer.candidates("tcp")
+        on = await peer.open((tcp.host, tcp.port), tcp=True)
+        if step == "check":
+            for _ in range(20):
+                on.send(peer.request())
+        elif step == "handshake":
+            await peer.check(on)
+        else:
+            await peer.connect(on)
+            peer.send_rtp(1, 0, KEY + bytes(100))
+        await on.close()
+        await until(lambda: not server.forwarder.tcp_stats()["open"])
+        async with http.delete(peer.session_url) as reply:
+            assert reply.status == 200
+    await until(lambda: not server.registry.by_peer)
+    assert server.forwarder.tcp_stats()["bound"] == 0
