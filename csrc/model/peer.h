@@ -28,16 +28,16 @@ typedef struct rf_peer {
     uint16_t owner;
     uint8_t role;
     uint8_t closing;
+    uint32_t source_asked; /* the net's `routes` when … */
 
     /* owner; what fan-out reads comes first */
     rf_view *view; /* in the peer's own memory; set by view */
     rf_srtp_key key;
     rf_leg *leg;      /* the selected path's TCP connection; NULL: UDP */
     rf_path selected; /* where media goes */
-    int has_keys, has_path;
-    uint32_t source_asked; /* the net's `routes` when … */
-    uint8_t from_default;  /* … it was asked whether the kernel chooses our address by itself */
-    uint64_t started_ns;   /* a viewer's first packet; 0: not started */
+    uint8_t has_keys, has_path;
+    uint8_t from_default; /* … it was asked whether the kernel chooses our address by itself */
+    uint64_t started_ns;  /* a viewer's first packet; 0: not started */
     rf_credential credential[RF_CREDENTIALS]; /* those whose checks are answered here */
     int credentials;
     rf_pub *pub; /* owned; set by publish */

@@ -24,7 +24,8 @@ rf_leg *rf_leg_of(rf_ctx *x, const rf_path *path) {
 }
 
 enum rf_sent rf_send_now(rf_ctx *x, const rf_path *path, uint8_t *data, size_t len) {
-    rf_message m = {path, data, (uint32_t)len, (uint16_t)len, 1};
+    rf_message m = {
+        .path = path, .data = data, .len = (uint32_t)len, .segment = (uint16_t)len, .count = 1};
     int done = 0;
     if (!path->connection || !x->shared->tcp)
         return x->net->send(x->net, &m, 1, &done);
