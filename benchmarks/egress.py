@@ -33,9 +33,8 @@ def run(settings: Settings, say: Say, rounds: int = 3) -> dict[str, Any]:
             one = dataclasses.replace(settings, egress=mode, server_options=options)
             benches[mode] = Bench(one, say, lab)
             benches[mode].join(settings.viewers)
-        for bench in benches.values():
             time.sleep(1.0)  # the last joiners' start bursts
-            bench.publisher.call("pause")
+            benches[mode].publisher.call("pause")
         segmentations = ("loopback",) if isinstance(lab, Loopback) else ("software", "device")
         for number in range(rounds):
             for segmentation in segmentations:

@@ -1,8 +1,9 @@
 """The most viewers that one core carries: loss under 0.01 % and p99 delay under 50 ms.
 
 Viewers are added to one running server step by step, each step is measured, and the first bad step
-ends it. The delay limit is on audio and on the last packet of a frame that is no key frame; the key
-frame's own is printed beside them.
+ends it. A step is bad when it is bad three times: whatever else runs on the machine for a moment
+does not end it, and each row says how often it was tried. The delay limit is on audio and on the
+last packet of a frame that is no key frame; the key frame's own is printed beside them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .peer import PROFILE_NAMES
 
 LOSS_PERCENT = 0.01
 DELAY_US = 50_000.0
+TRIES = 3
 
 
 def judge(figures: dict[str, Any]) -> bool:
@@ -38,8 +40,12 @@ def run(settings: Settings, say: Say, grow: float, limit: int) -> dict[str, Any]
             joined = bench.join(wanted - there, samples=settings.samples if not there else 2)
             there = joined["joined"]
             time.sleep(1.0)
-            figures = bench.window(settings.seconds)
-            row = _row(there, bench, figures)
+            for tries in range(1, TRIES + 1):
+                figures = bench.window(settings.seconds)
+                row = {**_row(there, bench, figures), "tries": tries}
+                if row["good"]:
+                    break
+                say(f"{there} viewers, try {tries}: {row['caveats'] or 'not good'}")
             rows.append(row)
             say(f"{there} viewers: {row}")
             if not row["good"] or there < wanted:

@@ -133,6 +133,7 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
         ("viewers", "viewers"),
         ("segmentation", "segmentation"),
         ("good", "good"),
+        ("tries", "tries"),
         ("loss_percent", "lost %"),
         ("ns_per_packet", "ns/packet"),
         ("server_core_percent", "core %"),

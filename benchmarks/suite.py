@@ -31,7 +31,7 @@ ALL: dict[str, str] = {
     "findmax-device": "findmax --viewers 3100 --grow 1.12 --seconds 5 --segmentation device",
     "scale": "scale --seconds 4",
     "latency": "latency --seconds 6",
-    "egress": "egress --viewers 1000 --seconds 2",
+    "egress": "egress --viewers 800 --seconds 2 --rounds 2",
     "joins": "joins --viewers 600 --seconds 5",
     "fairness": "fairness --viewers 500 --seconds 6",
     "memory": "memory --viewers 1000",
@@ -152,6 +152,21 @@ def _alone(parts: Parts) -> list[Line]:
         _row(parts, "egress", egress="sendto", segmentation=one).get("gso_gain")
         for one in ("software", "device")
     ]
+    bare = [
+        [
+            _row(
+                parts,
+                "floor",
+                mode=mode,
+                segmentation=one,
+                paced=False,
+                engine="ipsec-mb",
+                crypto="AEAD_AES_128_GCM",
+            ).get("ns_per_packet")
+            for mode in ("sendto", "gso")
+        ]
+        for one in ("software", "device")
+    ]
     calls = _row(parts, "egress", egress="gso", segmentation="software")
     return [
         ("memory a viewer, data plane / process, KiB", "≤ 24 / ≤ 128", _show(*kib)),
@@ -161,6 +176,11 @@ def _alone(parts: Parts) -> list[Line]:
             _show(stage.get("ratio_sha1_80"), stage.get("ratio_gcm")),
         ),
         ("GSO over one send a packet, software / device", "≥ 2 / ≥ 3", _show(*gains)),
+        (
+            "… of the bare program (floor), software / device",
+            "",
+            _show(*(round(one / gso, 2) if one and gso else None for one, gso in bare)),
+        ),
         ("… send calls a packet with GSO", "", _show(calls.get("send_calls_per_packet"))),
     ]
 
