@@ -202,6 +202,11 @@ def _short() -> int:
 def _table() -> None:
     """All that is kept, on stdout and in docs/performance.md."""
     kept = results.load()
+    for result in kept:
+        if result["benchmark"] == "scale":
+            from . import scale
+
+            scale.plot(result, results.FOLDER / "scale.png")
     page = Path(__file__).resolve().parent.parent / "docs/performance.md"
     page.write_text(results.fill(page.read_text(), suite.sections(kept)))
     print(results.table(kept))
@@ -215,11 +220,6 @@ def _all(only: str | None) -> int:
         _say(f"no such part: {', '.join(unknown)}; there are {', '.join(suite.ALL)}")
         return 2
     done = suite.run(suite.ALL, _line, _say, keep=True, only=chosen)
-    for result in done:
-        if result["benchmark"] == "scale":
-            from . import scale
-
-            scale.plot(result, results.FOLDER / "scale.png")
     _table()
     return 0 if len(done) == len(chosen or suite.ALL) else 1
 
