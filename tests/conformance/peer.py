@@ -67,6 +67,7 @@ class Publisher:
         self.sent: dict[str, list[Rtp]] = {"video": [], "audio": []}
         self.drop: Callable[[Rtp], bool] = lambda packet: False
         self.extensions: dict[str, tuple[tuple[int, bytes], ...]] = {"video": (), "audio": ()}
+        self.aggregate = b"\x78"  # the head of its STAP-As
         self.repeats_parameters = True
         self.answers_pli = True
         self.frames = 0
@@ -99,7 +100,7 @@ class Publisher:
         sent = []
         if key and (self.repeats_parameters or not self.frames):
             units = b"".join(len(unit).to_bytes(2) + unit for unit in (SPS, PPS))
-            sent.append(self.packet("video", b"\x78" + units))
+            sent.append(self.packet("video", self.aggregate + units))
         nal = 0x65 if key else 0x41
         for i in range(packets):
             first, last = i == 0, i == packets - 1

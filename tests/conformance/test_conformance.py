@@ -38,7 +38,7 @@ async def test_all_checks(plane: str) -> None:
     assert not failed, failed
     assert not server.internal_errors
     passed = {result["id"] for result in results if result["status"] == "pass"}
-    assert len(passed) >= (65 if media else 44), passed
+    assert len(passed) >= (90 if media else 44), passed
 
 
 async def test_command_prints_json() -> None:

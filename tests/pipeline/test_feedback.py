@@ -29,6 +29,7 @@ def of_type(publisher: Publisher, kind: type) -> list[tuple[int, list]]:  # type
 
 
 @pytest.mark.parametrize("reduced", [True, False])
+@pytest.mark.duty("R2", "R3")
 def test_what_a_publisher_is_told_is_well_formed(reduced: bool) -> None:
     with World(seed=6, remb_bps=3_000_000) as w:
         viewer, _ = w.viewer()

@@ -180,6 +180,7 @@ def test_two_streams_do_not_mix() -> None:
         assert_whole(second, two, VIDEO)
 
 
+@pytest.mark.duty("C2")
 def test_idle_peers_are_told() -> None:
     with World() as w:
         _, peer = w.viewer(ViewerSetup(nack=False), up=Conditions(loss=1.0))

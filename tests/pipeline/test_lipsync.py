@@ -35,6 +35,7 @@ def skew_error(viewer: Viewer, publisher: Publisher) -> float:
 
 @pytest.mark.parametrize("ahead", [0, 180 * MS, -75 * MS])
 @pytest.mark.parametrize("ntp_skew", [0, 3600 * SECOND, -40 * 365 * 86400 * SECOND])
+@pytest.mark.duty("H13")
 def test_the_publishers_skew_is_kept(ahead: int, ntp_skew: int) -> None:
     with World() as w:
         link = Conditions(delay_ms=20, jitter_ms=10)

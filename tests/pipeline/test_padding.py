@@ -35,6 +35,7 @@ def with_content(viewer: Viewer) -> list[Rtp]:
     return [p for p in viewer.in_order(VIDEO) if p.payload]
 
 
+@pytest.mark.duty("H18")
 def test_in_order_it_gets_no_number() -> None:
     with World() as w:
         pub, _ = w.publisher()

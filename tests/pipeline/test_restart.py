@@ -43,6 +43,7 @@ def both(*publishers: Publisher) -> dict[api.Kind, list]:  # type: ignore[type-a
 
 @pytest.mark.parametrize("away", [0.05, 2.5, 12.0])
 @pytest.mark.parametrize("reports", [(AUDIO, VIDEO), ()], ids=["sr", "no-sr"])
+@pytest.mark.duty("H12")
 def test_a_new_peer_goes_on_where_the_old_one_stood(
     away: float, reports: tuple[api.Kind, ...]
 ) -> None:

@@ -28,6 +28,7 @@ def frames_of(viewer: Viewer, publisher: Publisher) -> list[list[bytes]]:
 
 
 @pytest.mark.parametrize("rtx", [True, False])
+@pytest.mark.duty("H7", "H9")
 def test_a_late_joiner_starts_at_the_key_frame_in_the_log(rtx: bool) -> None:
     with World(start_pace_bps=30_000_000) as w:
         pub, _ = w.publisher(Setup(gop=90, packets_a_frame=10, packet_size=1000, answers_pli=False))

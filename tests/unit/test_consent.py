@@ -60,6 +60,7 @@ class Bench:
 
 @pytest.mark.parametrize("path", [V4, V6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.duty("C3")
 def test_a_plain_check_is_answered(path: Path, workers: int) -> None:
     bench = Bench(workers)
     for worker in range(workers):

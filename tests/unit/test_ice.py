@@ -68,6 +68,7 @@ def test_use_candidate_nominates(agent: IceLiteAgent) -> None:
     assert outcome.nominated
 
 
+@pytest.mark.duty("M6")
 def test_ffmpeg_8_has_neither_priority_nor_role(agent: IceLiteAgent) -> None:
     outcome = receive(agent, ffmpeg_8(agent.local_ufrag, agent.local_pwd))
     assert outcome.verified
@@ -140,6 +141,7 @@ def test_unknown_optional_attributes_and_those_behind_the_signature_are_ignored(
     assert not receive(agent, data).nominated
 
 
+@pytest.mark.duty("M9")
 def test_a_peer_that_calls_itself_controlled_gets_a_487(agent: IceLiteAgent) -> None:
     attributes = [
         (USERNAME, f"{agent.local_ufrag}:x".encode()),
@@ -159,6 +161,7 @@ def test_responses_are_dropped_by_name(agent: IceLiteAgent, kind: int) -> None:
     assert receive(agent, data) == IceOutcome(drop="stun_response")
 
 
+@pytest.mark.duty("M7")
 def test_indications_are_keepalives(agent: IceLiteAgent) -> None:
     assert receive(agent, message([], None, kind=INDICATION)) == IceOutcome()
 
@@ -175,6 +178,7 @@ def test_rubbish_is_malformed(agent: IceLiteAgent, data: bytes) -> None:
     assert receive(agent, data).drop is not None
 
 
+@pytest.mark.duty("M8", "M10")
 def test_old_credentials_live_until_30_s_after_the_first_new_check(agent: IceLiteAgent) -> None:
     old = agent.local_ufrag, agent.local_pwd
     assert receive(agent, check(*old, nominate=True)).nominated
@@ -213,6 +217,7 @@ def test_many_restarts_keep_few_credentials(agent: IceLiteAgent) -> None:
     assert len(agent.ufrags()) == 3
 
 
+@pytest.mark.duty("M2")
 def test_one_candidate_is_the_lite_priority() -> None:
     (candidate,) = host_candidates(["192.0.2.1"], 8189)
     assert candidate.to_sdp() == "1 1 udp 2130706431 192.0.2.1 8189 typ host"

@@ -376,6 +376,7 @@ def test_a_later_format_finds_its_payload_type() -> None:
     }
 
 
+@pytest.mark.duty("H4", "H5")
 def test_an_sps_seen_later_changes_the_match() -> None:
     formats = stream()
     made = view(golden("chromium156-recvonly-default.sdp"), formats)

@@ -38,11 +38,13 @@ H, CH = Profile.HIGH, Profile.CONSTRAINED_HIGH
         ("422001f", CB), ("4d2001f", M), ("642001f", H), ("421001f", B),
     ],
 )  # fmt: skip
+@pytest.mark.duty("H2")
 def test_table_5(value: str | None, profile: Profile) -> None:
     assert profile_of(value) == profile
 
 
 @pytest.mark.parametrize("level", [0x0A, 0x0B, 0x1F, 0x28, 0x34, 0xFF])
+@pytest.mark.duty("H1")
 def test_the_level_never_counts(level: int) -> None:
     assert profile_of(f"42e0{level:02x}") == CB
     assert h264(f"64{0:02x}{level:02x}").configuration() == h264("64001f").configuration()
@@ -63,6 +65,7 @@ def h264_pt(number: int, profile: str, mode: int = 1) -> PayloadType:
     return pt(number, "H264/90000", f"profile-level-id={profile};packetization-mode={mode}")
 
 
+@pytest.mark.duty("H4")
 def test_fit_orders_decoders() -> None:
     def order(stream: Profile, *decoders: Profile) -> list[Profile]:
         return sorted(decoders, key=lambda decoder: fit(stream, decoder))
@@ -132,6 +135,7 @@ SAFARI = [h264_pt(96, "640c1f"), h264_pt(98, "42e01f")]
         ("6742c029", [pt(96, "VP8/90000")], None),
     ],
 )
+@pytest.mark.duty("H4")
 def test_h264_match_follows_the_sps(
     sps: str, offered: list[PayloadType], expected: int | None
 ) -> None:
@@ -142,6 +146,7 @@ def test_h264_match_follows_the_sps(
     assert (found.pt if found else None) == expected
 
 
+@pytest.mark.duty("H5")
 def test_the_sdp_counts_until_an_sps_is_seen() -> None:
     formats = StreamFormats()
     index = formats.index(Kind.VIDEO, h264("4d001f"))

@@ -28,6 +28,7 @@ def test_a_publisher_connects_and_its_keys_are_installed() -> None:
     assert peer.publication is not None
 
 
+@pytest.mark.duty("M5", "M10")
 def test_the_path_is_installed_before_the_reply_leaves() -> None:
     world = World()
     session = world.publish()
@@ -54,6 +55,7 @@ def test_a_passive_client_gets_our_client_hello_and_its_repetition() -> None:
     assert session.state is SessionState.CONNECTED
 
 
+@pytest.mark.duty("M4")
 def test_media_follows_the_nominated_path_and_old_paths_give_way() -> None:
     world = World()
     session = world.view() if world.publish() else None
@@ -90,6 +92,7 @@ def test_a_full_queue_at_a_check_is_tried_again_at_the_next() -> None:
     assert session.state is SessionState.CONNECTED
 
 
+@pytest.mark.duty("C4", "S1")
 def test_close_notify_ends_the_session_and_delete_still_answers() -> None:
     world = World()
     client = world.connected(world.publish())
@@ -102,6 +105,7 @@ def test_close_notify_ends_the_session_and_delete_still_answers() -> None:
     world.assert_empty()
 
 
+@pytest.mark.duty("S3")
 def test_delete_sends_close_notify() -> None:
     world = World()
     client = world.connected(world.publish())
@@ -129,6 +133,7 @@ def test_who_does_not_connect_in_time_is_reaped(checked: bool) -> None:
     world.assert_empty()
 
 
+@pytest.mark.duty("D4")
 def test_a_wrong_certificate_gets_no_keys() -> None:
     world = World()
     session = world.registry.publish("demo", golden("chromium156-sendonly-h264-pcma.sdp"))
@@ -141,6 +146,7 @@ def test_a_wrong_certificate_gets_no_keys() -> None:
     assert not [name for name, _ in world.forwarder.calls if name == "set_keys"]
 
 
+@pytest.mark.duty("C2")
 def test_idle_counts_stun_too() -> None:
     world = World()
     client = world.connected(world.publish())

@@ -156,6 +156,7 @@ def test_a_viewer_keeps_what_it_can_take() -> None:
     assert world.registry.streams["other"].live[Kind.AUDIO] == 0
 
 
+@pytest.mark.duty("H4")
 def test_the_sps_is_remembered_for_later_viewers() -> None:
     world = World()
     world.live()
