@@ -131,6 +131,8 @@ class Server:
             handle_signals=False,
             auto_decompress=False,
             shutdown_timeout=_CLOSING_S,
+            keepalive_timeout=config.http_timeout,  # also of a request's head
+            lingering_time=_CLOSING_S,  # for what is left of a body after its answer
         )
         await self._runner.setup()
         context = await asyncio.to_thread(self._tls_context, announced)

@@ -229,6 +229,17 @@ class Config:
     tombstone: float = _setting(
         30.0, _seconds(0, 600), "time that DELETE of an ended session still answers 200", "S"
     )
+    http_timeout: float = _setting(
+        15.0, _seconds(0.1, 600), "time for a request's head, its body, and until the next one", "S"
+    )
+    viewer_wait: float = _setting(
+        0.0, _seconds(0, 86_400),
+        "time that a viewer may wait for the first publisher; 0: it is refused with 409", "S",
+    )  # fmt: skip
+    http_profile: str = _setting(
+        "lenient", _choice("lenient", "strict"),
+        "strict: a trickle PATCH without If-Match gets 428, as RFC 9725 wants", "NAME",
+    )  # fmt: skip
     rate_limit: float = _setting(
         100.0, _number(0, 1e6), "POST, PATCH and DELETE a second and address; 0: no limit"
     )

@@ -77,19 +77,23 @@ _INDICATION = IceOutcome()
 
 
 @dataclass(slots=True)
-class _Credentials:
+class Credentials:
+    """``expires``: when old ones are forgotten; None while nothing has come on newer ones."""
+
     ufrag: str
     pwd: str
     key: bytes
     expires: float | None = None
 
 
-def _new_credentials() -> _Credentials:
+def new_credentials() -> Credentials:
+    """From a CSPRNG."""
+
     def chars(count: int) -> str:
         return "".join(secrets.choice(_ICE_CHARS) for _ in range(count))
 
     pwd = chars(_PWD_LENGTH)
-    return _Credentials(chars(_UFRAG_LENGTH), pwd, pwd.encode())
+    return Credentials(chars(_UFRAG_LENGTH), pwd, pwd.encode())
 
 
 class IceLiteAgent:
@@ -100,8 +104,8 @@ class IceLiteAgent:
     def __init__(self, *, remote_ufrag: str | None, remote_pwd: str | None) -> None:
         self.remote_ufrag = remote_ufrag
         self.remote_pwd = remote_pwd
-        self._current = _new_credentials()
-        self._old: list[_Credentials] = []
+        self._current = new_credentials()
+        self._old: list[Credentials] = []
         self._nominated_current = False
 
     @property
@@ -119,19 +123,32 @@ class IceLiteAgent:
         return [self._current.ufrag, *(old.ufrag for old in self._old)]
 
     def restart(
-        self, *, remote_ufrag: str | None = None, remote_pwd: str | None = None
+        self,
+        *,
+        remote_ufrag: str | None = None,
+        remote_pwd: str | None = None,
+        fresh: Credentials | None = None,
     ) -> list[str]:
-        """ICE restart (RFC 8445 section 9): new local credentials. The old ones stay valid until
-        the first check on the new ones and 30 s more. Returns ufrags that are valid no more
-        because too many restarts came at once."""
+        """ICE restart (RFC 8445 section 9): new local credentials (``fresh``). The old ones
+        stay valid until the first check on the new ones and 30 s more. Returns ufrags that are
+        valid no more because too many restarts came at once."""
         self.remote_ufrag = remote_ufrag
         self.remote_pwd = remote_pwd
         self._old.append(self._current)
-        self._current = _new_credentials()
+        self._current = fresh or new_credentials()
         self._nominated_current = False
         gone = self._old[:-_OLD_CREDENTIALS_MAX]
         del self._old[:-_OLD_CREDENTIALS_MAX]
         return [old.ufrag for old in gone]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the current credentials have a selected path."""
+        return self._nominated_current
+
+    def next_retirement(self) -> float | None:
+        """When :meth:`retire` has something to do; None: not yet known, or nothing."""
+        return min((old.expires for old in self._old if old.expires is not None), default=None)
 
     def retire(self, now: float) -> list[str]:
         """Forget old credentials whose time is over; returns their ufrags. Call it now and then
@@ -178,7 +195,7 @@ class IceLiteAgent:
             return _RESPONSE  # we never asked
         return _MALFORMED
 
-    def _find(self, ufrag: str, now: float) -> _Credentials | None:
+    def _find(self, ufrag: str, now: float) -> Credentials | None:
         if ufrag == self._current.ufrag:
             return self._current
         for old in self._old:
@@ -186,7 +203,7 @@ class IceLiteAgent:
                 return old
         return None
 
-    def _nominates(self, message: stun.Message, credentials: _Credentials, now: float) -> bool:
+    def _nominates(self, message: stun.Message, credentials: Credentials, now: float) -> bool:
         """Note which credentials are in use, and whether the request selects its path. Once the
         new generation has a selected path, the old one's nominations count no more."""
         is_current = credentials is self._current

@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from rtcfwd import __version__
-from rtcfwd.forwarder.api import ForwarderError, Kind, StreamHandle
+from rtcfwd.forwarder.api import ForwarderError, Kind
 from rtcfwd.session.ids import is_stream_name
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
@@ -28,28 +28,7 @@ from rtcfwd.session.states import SessionState
 from rtcfwd.session.stream import Stream
 
 from .problems import Problem
-
-_INTERVAL = 1.0
-
-
-class Rates:
-    """Bits a second from byte counters that are looked at now and then."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[StreamHandle, Kind], tuple[float, int, int]] = {}
-
-    def rate(self, key: tuple[StreamHandle, Kind], since: float, now: float, octets: int) -> int:
-        """``since``: when the counter was 0."""
-        when, before, rate = self._seen.get(key, (since, 0, 0))
-        if octets < before:
-            when, before = since, 0
-        if now - when >= _INTERVAL:
-            rate = round((octets - before) * 8 / (now - when))
-            self._seen[key] = (now, octets, rate)
-        return rate
-
-    def forget(self, alive: dict[StreamHandle, Stream]) -> None:
-        self._seen = {key: seen for key, seen in self._seen.items() if key[0] in alive}
+from .rates import Rates
 
 
 def resident_bytes() -> int:

@@ -99,7 +99,9 @@ class Guard:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if request.method in ("POST", "PATCH", "DELETE"):
                 self._limit(request)
-                session = self._registry.sessions.get(request.match_info["id"])
+                id = request.match_info["id"]
+                registry = self._registry
+                session = registry.sessions.get(id) or registry.counter_offers.get(id)
                 if session is not None and self._registry.config.auth_sessions == "token":
                     action = Action.PUBLISH if session.role is Role.PUBLISHER else Action.VIEW
                     await self._admit(request, action, session.stream_name)
@@ -137,7 +139,7 @@ class Guard:
             if refused.status == 503 and other and not hopped:
                 return self._redirect(request, other)
             raise
-        if response.status == 201:
+        if response.status in (201, 406):
             self._links.add(response)
             if hopped:
                 response.headers["Location"] = (

@@ -13,6 +13,7 @@ from aiohttp import web
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
+JSON = "application/json"
 
 CORS: Mapping[str, str] = {
     "Access-Control-Allow-Origin": "*",

@@ -6,6 +6,7 @@ What nobody foresaw becomes a logged 503 without any inner detail, never a 500 o
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -72,8 +73,21 @@ def problem_of(error: Exception) -> Problem | None:
     return None
 
 
-def middleware(failed: Callable[[BaseException], None]) -> Middleware:
-    """``failed`` is told of what was not foreseen (and logs it)."""
+async def _read(request: web.Request, seconds: float) -> None:
+    """Read the whole body, which handlers then have at once. Raises :class:`Problem`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await request.read()
+    except TimeoutError:
+        raise Problem(
+            408, "Body too slow", f"Send the whole body within {seconds:g} s.",
+            {"Connection": "close"},
+        ) from None  # fmt: skip
+
+
+def middleware(failed: Callable[[BaseException], None], body_timeout: float = 15.0) -> Middleware:
+    """``failed`` is told of what was not foreseen (and logs it). A body that takes longer than
+    ``body_timeout`` seconds gets 408, and its connection ends."""
 
     @web.middleware
     async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -83,6 +97,8 @@ def middleware(failed: Callable[[BaseException], None]) -> Middleware:
                     415, "Encoded body", "Send the body without Content-Encoding.",
                     {"Accept-Encoding": "identity"},
                 )  # fmt: skip
+            if request.can_read_body:
+                await _read(request, body_timeout)
             return await handler(request)
         except Exception as error:
             problem = problem_of(error)

@@ -13,13 +13,18 @@ Method = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Resource:
-    """``methods``: by name. ``options``: headers that OPTIONS adds, such as Accept-Post."""
+    """``methods``: by name. ``options``: headers that OPTIONS adds, such as Accept-Post. ``head``:
+    whether HEAD is what GET answers."""
 
     def __init__(
-        self, methods: Mapping[str, Method], options: Mapping[str, str] | None = None
+        self,
+        methods: Mapping[str, Method],
+        options: Mapping[str, str] | None = None,
+        *,
+        head: bool = True,
     ) -> None:
         self._methods = dict(methods)
-        if "GET" in self._methods:
+        if head and "GET" in self._methods:
             self._methods.setdefault("HEAD", self._methods["GET"])
         self._methods["OPTIONS"] = self._options
         self.allow = ", ".join(sorted(self._methods))

@@ -3,6 +3,7 @@
     /whip/{stream}   /webrtc/whip?streamid=     publish          /api/v1/…     admin API (JSON)
     /whep/{stream}   /webrtc/whep?streamid=     view             /metrics      Prometheus
     …/session/{id}                              a session        /healthz
+    …/session/{id}/events, …/layer              a viewer's extensions
     /                /web/{file}                the page
 
 All but the page and /healthz stand behind the guard (``guard.py``).
@@ -19,6 +20,7 @@ from rtcfwd.auth import Action
 from rtcfwd.session.registry import Registry
 
 from .api import Api
+from .events import Extensions
 from .guard import Guard
 from .headers import FRAGMENT, SDP, add_common
 from .pages import Pages
@@ -41,10 +43,14 @@ def build(
     """The aiohttp application. ``metrics``: the text of /metrics; ``failed``: told of every
     exception that nobody foresaw."""
     app = web.Application(
-        middlewares=[middleware(failed)], client_max_size=registry.config.max_body
+        middlewares=[middleware(failed, registry.config.http_timeout)],
+        client_max_size=registry.config.max_body,
     )
     app.on_response_prepare.append(add_common)
     _add_signalling(app.router, registry, guard)
+    extensions = Extensions(registry)
+    app.on_shutdown.append(extensions.shut_down)
+    _add_extensions(app.router, extensions, guard)
 
     async def show_metrics(request: web.Request) -> web.Response:
         kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -74,7 +80,7 @@ def build(
 
 def _add_signalling(router: web.UrlDispatcher, registry: Registry, guard: Guard) -> None:
     publishing = Endpoint(registry.publish)
-    viewing = ViewerEndpoint(registry.view)
+    viewing = ViewerEndpoint(registry)
     whip = Resource({"GET": publishing.get, "POST": publishing.post}, {"Accept-Post": SDP})
     whep = Resource(
         {"GET": viewing.get, "HEAD": viewing.head, "POST": viewing.post}, {"Accept-Post": SDP}
@@ -93,3 +99,17 @@ def _add_signalling(router: web.UrlDispatcher, registry: Registry, guard: Guard)
         for base in (f"/{protocol}", f"/webrtc/{protocol}"):
             url_handle = guard.session(session.handle)
             router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}", url_handle)
+
+
+def _add_extensions(router: web.UrlDispatcher, extensions: Extensions, guard: Guard) -> None:
+    for path, resource in (
+        ("events", Resource({"POST": extensions.subscribe})),
+        (
+            "events/{events}",
+            Resource({"GET": extensions.events, "DELETE": extensions.unsubscribe}, head=False),
+        ),
+        ("layer", Resource({"POST": extensions.select, "DELETE": extensions.unselect})),
+    ):
+        for base in ("/whep", "/webrtc/whep"):
+            handle = guard.session(resource.handle)
+            router.add_route("*", f"{base}/{SESSION_STEP}/{{id}}/{path}", handle)

@@ -8,11 +8,43 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from .headers import SDP
-from .whip import Endpoint, stream_name
+from rtcfwd.session.registry import Registry
+
+from .events import links
+from .headers import SDP, has_media_type
+from .whip import Endpoint, location, stream_name
 
 
 class ViewerEndpoint(Endpoint):
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.view)
+        self._counter_offer = registry.counter_offer
+
+    async def post(self, request: web.Request) -> web.Response:
+        """As for WHIP, with the extensions (section 4.10). Without an offer, or with
+        ``?counter-offer``, 406 and the server's own (section 4.3.2)."""
+        asked = "counter-offer" in request.query
+        if asked or (has_media_type(request, SDP) and not await request.read()):
+            response = self._counter(request)
+        else:
+            response = await super().post(request)
+        for link in links(response.headers["Location"]):
+            response.headers.add("Link", link)
+        return response
+
+    def _counter(self, request: web.Request) -> web.Response:
+        offer = self._counter_offer(stream_name(request))
+        return web.Response(
+            status=406,
+            body=offer.sdp,
+            headers={
+                "Content-Type": SDP,  # without valid-until: 30 s
+                "Location": location(request, offer.id),
+                "ETag": offer.etag,
+                "Accept-Patch": SDP,
+            },
+        )
+
     async def head(self, request: web.Request) -> web.Response:
         """What kind of URL this is (section 4.2)."""
         stream_name(request)

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from aiohttp import web
 
 from rtcfwd.sdp import parse_fragment
+from rtcfwd.session.counter_offers import CounterOffer
 from rtcfwd.session.ids import is_stream_name
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
 
-from .headers import FRAGMENT, SDP, has_media_type
+from .headers import FRAGMENT, SDP, has_media_type, if_match
 from .problems import Problem
 from .resource import no_content
 
@@ -37,6 +38,13 @@ def stream_name(request: web.Request) -> str:
     return name
 
 
+def location(request: web.Request, id: str) -> str:
+    """The URL of a session that a POST to an endpoint makes: below the protocol, for /whip/NAME and
+    for the alias /webrtc/whip?streamid=NAME."""
+    base = request.path.rpartition("/")[0] if "stream" in request.match_info else request.path
+    return f"{base}/{SESSION_STEP}/{id}"
+
+
 class Endpoint:
     """``/whip/{stream}`` or ``/whep/{stream}``. ``join``: the registry's publish or view."""
 
@@ -53,14 +61,12 @@ class Endpoint:
                 {"Accept": SDP, "Accept-Post": SDP},
             )
         session = self._join(name, await request.read())
-        # /whip/NAME and the alias /webrtc/whip?streamid=NAME: sessions live below the protocol.
-        base = request.path.rpartition("/")[0] if "stream" in request.match_info else request.path
         return web.Response(
             status=201,
             body=session.sdp,
             headers={
                 "Content-Type": SDP,  # with a charset some clients refuse it
-                "Location": f"{base}/{SESSION_STEP}/{session.id}",
+                "Location": location(request, session.id),
                 "ETag": session.etag,
                 "Accept-Patch": FRAGMENT,
             },
@@ -84,8 +90,22 @@ class SessionUrl:
         return session
 
     async def get(self, request: web.Request) -> web.Response:
-        self._session(request)
+        if request.match_info["id"] not in self._registry.counter_offers:
+            self._session(request)
         return await no_content(request)
+
+    async def _answer(self, request: web.Request, pending: CounterOffer) -> web.Response:
+        """The answer to a counter-offer (draft-ietf-wish-whep, section 4.3.2)."""
+        if not has_media_type(request, SDP):
+            raise Problem(
+                415, "Answer expected", f"PATCH the SDP answer with Content-Type: {SDP}.",
+                {"Accept-Patch": SDP},
+            )  # fmt: skip
+        body = await request.read()
+        if pending.id not in self._registry.counter_offers:
+            raise Problem(404, "No such session", "Its offer has expired; POST again.")
+        self._registry.answer_counter_offer(pending, body)
+        return web.Response(status=204)
 
     async def delete(self, request: web.Request) -> web.Response:
         """200, also for a session that ended a short while ago; If-Match is ignored (RFC 9725
@@ -95,9 +115,11 @@ class SessionUrl:
         return web.Response(status=200)
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Trickle ICE: 204. Candidates are not needed, as a lite agent sends no checks; every form
-        of If-Match is taken. An ICE restart is refused with 422 and leaves the session as it is
-        (RFC 9725 section 4.3.3)."""
+        """Trickle ICE (204) or ICE restart (200), told apart by the ufrag alone (RFC 9725 section
+        4.3). Candidates are not needed, as a lite agent sends no checks."""
+        pending = self._registry.counter_offers.get(request.match_info["id"])
+        if pending is not None:
+            return await self._answer(request, pending)
         session = self._session(request)
         if not has_media_type(request, FRAGMENT):
             raise Problem(
@@ -107,10 +129,24 @@ class SessionUrl:
                 {"Accept-Patch": FRAGMENT},
             )
         fragment = parse_fragment(await request.read())
-        if session.is_restart(fragment):
+        tags = if_match(request)
+        restart = session.is_restart(fragment)
+        if tags is None and (restart or self._registry.config.http_profile == "strict"):
+            wanted = "*" if restart else session.etag
+            raise Problem(428, "If-Match wanted", f"Send If-Match: {wanted} with the PATCH.")
+        # Late news of an ICE session that is over is stale whatever its If-Match says.
+        fits = tags is None or "*" in tags or session.etag.strip('"') in tags
+        if not fits or session.is_outdated(fragment):
             raise Problem(
-                422,
-                "No ICE restart",
-                "This server does not restart ICE; keep the credentials or POST a new offer.",
+                412,
+                "Another ICE session",
+                "ICE was restarted since; use the ETag of the last 200 or 201, or If-Match: * "
+                "with new ice-ufrag and ice-pwd to restart it again.",
             )
-        return web.Response(status=204)
+        if not restart:
+            return web.Response(status=204)
+        if fragment.pwd is None:
+            raise Problem(400, "Half a restart", "Send a=ice-pwd with the new a=ice-ufrag.")
+        answer = self._registry.restart(session, fragment)
+        headers = {"Content-Type": FRAGMENT, "ETag": session.etag}
+        return web.Response(status=200, body=answer, headers=headers)

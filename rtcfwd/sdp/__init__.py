@@ -20,6 +20,7 @@ from .model import (
 from .offer import parse_offer
 from .publisher_answer import PublisherAnswer, negotiate_publisher
 from .viewer_answer import ViewerAnswer, negotiate_viewer
+from .viewer_offer import write_offer
 from .write import Ids
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "parse_offer",
     "sps_profile",
     "write_fragment",
+    "write_offer",
 ]

@@ -116,7 +116,8 @@ class Dispatcher:
             logger.info("stream %s: its publisher is silent", stream.name)
 
     def _parameter_sets(self, event: ParameterSets) -> None:
-        """What the publisher really sends, for the choice of viewers that join later."""
+        """What the publisher really sends: decides over its offer, for all viewers."""
         stream = self._registry.by_handle.get(event.stream)
         if stream is not None and Kind.VIDEO in stream.live:
             stream.formats.set_sps(stream.live[Kind.VIDEO], event.sps)
+            self._registry.rematch(stream)

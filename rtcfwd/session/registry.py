@@ -35,6 +35,7 @@ from rtcfwd.forwarder.api import (
 from rtcfwd.ice import IceLiteAgent
 from rtcfwd.sdp import (
     CodecPolicy,
+    Fragment,
     Ids,
     LocalTransport,
     Offer,
@@ -44,9 +45,13 @@ from rtcfwd.sdp import (
     negotiate_publisher,
     negotiate_viewer,
     parse_offer,
+    write_fragment,
+    write_offer,
 )
 
 from . import ids as names
+from .counter_offers import VALID_S, CounterOffer
+from .events import StreamEvents
 from .session import Session
 from .states import StreamState
 from .stream import Stream
@@ -54,6 +59,8 @@ from .timers import Timers
 from .tombstones import Tombstones
 
 logger = logging.getLogger(__name__)
+
+_GIVEN_UP = ("nobody has published", "its publisher did not come back")
 
 
 class Refused(Exception):
@@ -101,6 +108,7 @@ class Registry:
         self.counts = Counts()
         self.streams: dict[str, Stream] = {}  # by name; ended ones are only in by_handle
         self.sessions: dict[str, Session] = {}  # by id, open ones
+        self.counter_offers: dict[str, CounterOffer] = {}  # by the id of the session to be
         self.handshakes: set[str] = set()  # ids of those that are not yet connected
         self.by_handle: dict[StreamHandle, Stream] = {}
         self.by_peer: dict[PeerHandle, Stream] = {}
@@ -110,7 +118,7 @@ class Registry:
         self._candidates = tuple(candidates)
         self._policy = policy or CodecPolicy()
         self.draining = False  # no new sessions
-        self.on_reconnect: list[Callable[[str], None]] = []
+        self.on_reconnect: list[Callable[[str], None]] = [self._tell_reconnect]
         """Called once when the server is about to end, with the base URL of the server to go to
         ("" for this one): tells viewers by server-sent events."""
         self._tombstones = Tombstones(self.timers)
@@ -160,7 +168,7 @@ class Registry:
             session = self._session(Role.PUBLISHER, stream, offer, agent, answer, ssrcs)
         except BaseException:
             self.ssrcs.release(ssrcs)
-            if stream is not None and stream.publications == 0:
+            if stream is not None and stream.publications == 0 and not stream.viewers:
                 self._end_stream(stream, "its publisher could not be set up")
             raise
         stream.publisher = session
@@ -174,14 +182,18 @@ class Registry:
         offer = parse_offer(body)
         self._check_draining()
         stream = self.streams.get(name)
-        if stream is None or stream.publisher is None:
+        if (stream is None or stream.publisher is None) and not self._may_wait(stream):
             raise self._refuse(
                 409, "Nothing is published", f"Nobody publishes to {name} now; try again.", 2
             )
         self._check_room(Role.VIEWER)
         agent = _agent_for(offer)
         ssrcs = self.ssrcs.allocate(4)
+        now = self.clock()
         try:
+            if stream is None:
+                stream = self._open_stream(name, StreamFormats(), str(uuid.uuid4()), now)
+                self.timers.set(stream, now + self.config.viewer_wait)
             answer = negotiate_viewer(
                 offer,
                 local=self._local(agent),
@@ -193,18 +205,90 @@ class Registry:
             session = self._session(Role.VIEWER, stream, offer, agent, answer, ssrcs)
         except BaseException:
             self.ssrcs.release(ssrcs)
+            if stream is not None and stream.publisher is None and not stream.viewers:
+                self._end_stream(stream, "its first viewer could not be set up")
             raise
+        return self._joined(session, stream, offer, answer)
+
+    def counter_offer(self, name: str) -> CounterOffer:
+        """The server's own offer to a viewer, good for 30 s. Raises :class:`Refused`."""
+        self._check_draining()
+        stream = self.streams.get(name)
+        if stream is None or not stream.live:
+            raise self._refuse(
+                409, "Nothing is published", f"Nobody publishes to {name} now; try again.", 2
+            )
+        self._check_room(Role.VIEWER)
+        agent = IceLiteAgent(remote_ufrag=None, remote_pwd=None)
+        ssrcs = self.ssrcs.allocate(4)
+        ids = Ids(names.new_origin(), stream.stream_id, names.new_cname(), *ssrcs)
+        sdp = write_offer(self._local(agent), stream.formats, stream.live, ids)
+        offer = CounterOffer(
+            names.new_session_id(), names.new_etag(), name, agent, ids, ssrcs, sdp,
+            self._forget_counter_offer,
+        )  # fmt: skip
+        self.counter_offers[offer.id] = offer
+        self.timers.set(offer, self.clock() + VALID_S)
+        return offer
+
+    def answer_counter_offer(self, pending: CounterOffer, body: bytes) -> Session:
+        """The viewer's answer: makes the session. Raises SdpError, after which another answer may
+        come, and :class:`Refused`."""
+        offer = parse_offer(body)  # it is settled as if it were one
+        stream = self.streams.get(pending.stream_name)
+        if stream is None or stream.stream_id != pending.ids.stream_id:
+            self._forget_counter_offer(pending)
+            raise self._refuse(409, "The stream has ended", "POST anew when it is published.", 2)
+        agent = pending.agent
+        agent.remote_ufrag, agent.remote_pwd = offer.remote.ufrag, offer.remote.pwd
+        answer = negotiate_viewer(
+            offer,
+            local=self._local(agent),
+            policy=self._policy,
+            formats=stream.formats,
+            live=stream.live,
+            ids=pending.ids,
+        )
+        session = self._session(Role.VIEWER, stream, offer, agent, answer, pending.ssrcs, pending)
+        pending.ssrcs = []  # the session's now
+        self._forget_counter_offer(pending)
+        return self._joined(session, stream, offer, answer)
+
+    def _forget_counter_offer(self, pending: CounterOffer) -> None:
+        self.counter_offers.pop(pending.id, None)
+        self.timers.set(pending, None)
+        self.ssrcs.release(pending.ssrcs)
+
+    def _joined(
+        self, session: Session, stream: Stream, offer: Offer, answer: ViewerAnswer
+    ) -> Session:
         session.viewer = answer
         session.formats = {
             Kind(track.kind): dict(track.payload_types) for track in answer.subscription.tracks
         }
+        video = (s.index for s in offer.media if s.kind is Kind.VIDEO and s.offered)
+        session.video_line = next(video, None)
         stream.viewers[session.id] = session
+        stream.events.viewers_changed()
         return session
+
+    def restart(self, session: Session, fragment: Fragment) -> bytes:
+        """A PATCH with new credentials: the fragment that answers it. Raises :class:`Refused`, and
+        then the ICE session is as it was."""
+        try:
+            session.restart(fragment, names.new_etag())
+        except ForwarderBusy:
+            raise self._refuse(503, "Too much at once", "Try again in a second.", 1) from None
+        return write_fragment(self._local(session.agent), session.mid)
 
     # ---- leaving ----
 
     def delete(self, session_id: str) -> bool:
         """DELETE of a session URL: True also for one that ended a short while ago."""
+        pending = self.counter_offers.get(session_id)
+        if pending is not None:
+            self._forget_counter_offer(pending)
+            return True
         session = self.sessions.get(session_id)
         if session is None:
             return session_id in self._tombstones
@@ -224,6 +308,8 @@ class Registry:
 
     def close_all(self) -> None:
         """End every session with close_notify, and every stream; PeerGone events follow."""
+        for pending in list(self.counter_offers.values()):
+            self._forget_counter_offer(pending)
         for session in list(self.sessions.values()):
             session.close("the server stops")
         for stream in list(self.streams.values()):
@@ -254,7 +340,12 @@ class Registry:
         stream = self.by_peer.get(session.peer) if session.peer is not None else None
         if stream is None:
             return
-        stream.viewers.pop(session.id, None)
+        if stream.viewers.pop(session.id, None) is not None:
+            stream.events.viewers_changed()
+        for subscriber in session.subscribers.values():
+            stream.events.remove(subscriber)
+            subscriber.end()
+        session.subscribers.clear()
         if stream.publisher is session:
             stream.publisher = None
             stream.live = {}
@@ -264,6 +355,11 @@ class Registry:
                 self.timers.set(stream, self.clock() + self.config.grace)
         if stream.publisher is None and not stream.viewers and not self._replacing:
             self._end_stream(stream, "nobody is left")
+
+    def ufrags_changed(self, session: Session, gone: list[str]) -> None:
+        for ufrag in gone:
+            self.by_ufrag.pop(ufrag, None)
+        self.by_ufrag[session.agent.local_ufrag] = session
 
     def count_drop(self, reason: str) -> None:
         self.counts.drops[reason] += 1
@@ -293,12 +389,19 @@ class Registry:
 
     def _check_room(self, role: Role) -> None:
         config = self.config
-        if len(self.handshakes) >= config.max_handshakes:
+        if len(self.handshakes) + len(self.counter_offers) >= config.max_handshakes:
             raise self._refuse(503, "Too many joins at once", "Try again in a second.", 1)
         if role is Role.VIEWER:
             viewers = sum(len(stream.viewers) for stream in self.streams.values())
             if viewers >= config.max_viewers:
                 raise self._refuse(503, "Too many viewers", "Try again when one has left.", 5)
+
+    def _may_wait(self, stream: Stream | None) -> bool:
+        """Whether a viewer may come before the publisher. Streams that only viewers want take at
+        most half of the room."""
+        if self.config.viewer_wait <= 0:
+            return False
+        return stream is not None or len(self.streams) < (self.config.max_streams + 1) // 2
 
     def _refuse(self, status: int, title: str, detail: str, retry_after: int) -> Refused:
         self.counts.refused += 1
@@ -316,7 +419,8 @@ class Registry:
             raise self._refuse(503, "Too many streams", "Try again in a second.", 1) from None
         stream = Stream(
             name, handle, formats, stream_id, now,
-            lambda ended: self._end_stream(ended, "its publisher did not come back"),
+            lambda ended: self._end_stream(ended, _GIVEN_UP[ended.publications > 0]),
+            StreamEvents(self.timers, self.clock),
         )  # fmt: skip
         self.streams[name] = stream
         self.by_handle[handle] = stream
@@ -330,6 +434,7 @@ class Registry:
         agent: IceLiteAgent,
         answer: PublisherAnswer | ViewerAnswer,
         ssrcs: list[int],
+        promised: CounterOffer | None = None,
     ) -> Session:
         """Install a negotiated session in the data plane; on any error nothing stays there."""
         active = answer.setup == "active"
@@ -358,8 +463,8 @@ class Registry:
             raise
         session = Session(
             around=self,
-            id=names.new_session_id(),
-            etag=names.new_etag(),
+            id=names.new_session_id() if promised is None else promised.id,
+            etag=names.new_etag() if promised is None else promised.etag,
             role=role,
             stream_name=stream.name,
             agent=agent,
@@ -370,6 +475,8 @@ class Registry:
             handshake_timeout=self.config.handshake_timeout,
         )
         session.peer = peer
+        accepted = (s.mid for s in offer.media if s.kind is not None and s.offered)
+        session.mid = next(accepted, "")
         stream.peers[peer] = session
         self.by_peer[peer] = stream
         self.sessions[session.id] = session
@@ -387,15 +494,43 @@ class Registry:
             known = viewer.formats
             offered = viewer.viewer.payload_types(stream.formats)
             if any(known.get(kind) for kind in changed_clocks):
-                viewer.close("the stream's clock rate has changed")
+                self._send_back(viewer, "the stream's clock rate has changed")
                 continue
             if not any(stream.live.get(kind) in table for kind, table in offered.items()):
-                viewer.close("the stream's new codecs are none of its own")
+                self._send_back(viewer, "the stream's new codecs are none of its own")
                 continue
             for kind, table in offered.items():
                 for index, (pt, rtx) in table.items():
                     if index not in known.setdefault(kind, {}):
                         self._set_format(viewer, kind, index, pt, rtx)
+
+    def rematch(self, stream: Stream) -> None:
+        """The publisher's SPS is another than its offer said: viewers get the payload types that
+        fit it, and then a key frame."""
+        changed = False
+        for viewer in list(stream.viewers.values()):
+            assert viewer.viewer is not None
+            for kind, table in viewer.viewer.payload_types(stream.formats).items():
+                for index, (pt, rtx) in table.items():
+                    if viewer.formats.get(kind, {}).get(index, (pt, rtx)) != (pt, rtx):
+                        self._set_format(viewer, kind, index, pt, rtx)
+                        changed = True
+        if changed:
+            try:
+                self.forwarder.request_keyframe(stream.handle)
+            except ForwarderError as error:
+                logger.debug("stream %s: key frame: %s", stream.name, error)
+
+    @staticmethod
+    def _send_back(viewer: Session, reason: str) -> None:
+        """End a viewer that a new offer would serve."""
+        for subscriber in viewer.subscribers.values():
+            subscriber.put("reconnect")
+        viewer.close(reason)
+
+    def _tell_reconnect(self, url: str) -> None:
+        for stream in self.streams.values():
+            stream.events.tell("reconnect", url)
 
     def _set_format(
         self, viewer: Session, kind: Kind, index: int, pt: int, rtx: int | None
@@ -413,6 +548,7 @@ class Registry:
             stream.become(StreamState.ENDED)
             logger.info("stream %s ends: %s", stream.name, reason)
         self.timers.set(stream, None)
+        stream.events.close()
         if self.streams.get(stream.name) is stream:
             del self.streams[stream.name]
         for session in [*stream.viewers.values(), stream.publisher]:

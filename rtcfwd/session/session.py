@@ -26,9 +26,10 @@ from rtcfwd.forwarder.api import (
     Punt,
     Role,
 )
-from rtcfwd.ice import IceLiteAgent
+from rtcfwd.ice import IceLiteAgent, new_credentials
 from rtcfwd.sdp import Fragment, ViewerAnswer
 
+from .events import Subscriber
 from .states import SESSION_TRANSITIONS, SessionState, step
 from .timers import Timers
 
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PATHS = 8
 """Validated tuples that the data plane keeps of a peer; the oldest unselected one gives way."""
+
+_MAX_WAS_REMOTE = 16
 
 
 class Surroundings(Protocol):
@@ -50,6 +53,9 @@ class Surroundings(Protocol):
 
     def session_closed(self, session: Session) -> None:
         """Called once, when the session has closed by itself or was closed."""
+
+    def ufrags_changed(self, session: Session, gone: list[str]) -> None:
+        """Its agent has a new ufrag; those ``gone`` are answered no more."""
 
     def count_drop(self, reason: str) -> None:
         """A punted datagram came to nothing; ``reason`` is one of a few fixed words."""
@@ -84,6 +90,9 @@ class Session:
         self.agent = agent
         self.sdp = sdp
         self.ssrcs = ssrcs  # given back by the registry at PeerGone
+        self.mid = ""  # of the first accepted m-section
+        self.video_line: int | None = None  # viewer: the index of its video m-line
+        self.subscribers: dict[str, Subscriber] = {}  # viewer: of its stream's events
         self.peer: PeerHandle | None = None
         self.viewer: ViewerAnswer | None = None
         self.formats: dict[Kind, dict[int, tuple[int, int | None]]] = {}  # told to the data plane
@@ -92,12 +101,15 @@ class Session:
         self.opened_at = around.clock()
         self.connected_at: float | None = None
         self.last_heard = self.opened_at  # STUN or DTLS; media is the data plane's to count
+        self.layer = ""  # rid that a viewer has chosen; "": the best one
         self.media = False  # publisher: media came, and is not silent now
         self._around = around
         self._dtls = dtls
         self._active = active
         self._paths: dict[Path, None] = {}
         self._selected: Path | None = None
+        self._was_remote: set[str] = set()  # the client's ufrags before its restarts
+        self._restarting = False  # no path is selected by the new credentials
         self._via: tuple[int, Path] | None = None  # where our own DTLS flights go
         self._deadline = self.opened_at + handshake_timeout
         self._set_timer()
@@ -122,6 +134,7 @@ class Session:
         if outcome.verified:
             if self._via is None or outcome.nominated:
                 self._via = (punt.worker, punt.path)
+            self._follow_restart()
             if self.state is SessionState.NEW:
                 self.state = step(SESSION_TRANSITIONS, self.state, SessionState.CONNECTING)
                 if self._active:
@@ -143,6 +156,11 @@ class Session:
         figures change the password alone in a plain trickle."""
         return fragment.ufrag is not None and fragment.ufrag != self.agent.remote_ufrag
 
+    def select_layer(self, rid: str, rids: Sequence[str]) -> None:
+        """A viewer chooses one of the stream's simulcast layers ``rids``, or with "" the best that
+        is on the air."""
+        self.layer = rid
+
     # ---- time ----
 
     def on_deadline(self, now: float) -> None:
@@ -151,10 +169,39 @@ class Session:
         if self.state is not SessionState.CONNECTED and now >= self._deadline:
             self.close("did not connect in time")
             return
+        retired = self.agent.retire(now)
+        if retired:
+            self._forget(retired)
         timeout = self._dtls.next_timeout()
         if timeout is not None and timeout <= now:
             self._dtls.handle_timeout(now)
         self._after_dtls(now)
+
+    # ---- ICE restart ----
+
+    def is_outdated(self, fragment: Fragment) -> bool:
+        """Whether a PATCH comes late: it speaks of credentials before the last restart."""
+        return fragment.ufrag in self._was_remote
+
+    def restart(self, fragment: Fragment, etag: str) -> None:
+        """ICE restart (RFC 9725 section 4.3.3): new credentials and a new entity tag; DTLS,
+        SRTP and the selected path stay until checks on the new credentials select one. Raises
+        :class:`ForwarderError`, and then everything is as it was."""
+        assert self.peer is not None
+        fresh = new_credentials()
+        # Without its password the data plane leaves the checks to the agent, which sees the
+        # nomination by them.
+        self._around.forwarder.add_ufrag(self.peer, fresh.ufrag)
+        if self.agent.remote_ufrag is not None:
+            if len(self._was_remote) >= _MAX_WAS_REMOTE:
+                self._was_remote.clear()
+            self._was_remote.add(self.agent.remote_ufrag)
+        gone = self.agent.restart(remote_ufrag=fragment.ufrag, remote_pwd=fragment.pwd, fresh=fresh)
+        self._restarting = True
+        self.etag = etag
+        self._forget(gone)
+        self._set_timer()
+        logger.info("session %s restarts ICE", self.id[:8])
 
     # ---- the end ----
 
@@ -200,6 +247,33 @@ class Session:
             return False
         return True
 
+    def _follow_restart(self) -> None:
+        """After a check: once the new credentials have selected a path, the data plane answers
+        checks on them by itself, and the old ones have a time to end."""
+        if not self._restarting or self.peer is None:
+            return
+        if self.agent.settled:
+            self._restarting = False
+            forwarder, agent = self._around.forwarder, self.agent
+            try:
+                forwarder.remove_ufrag(self.peer, agent.local_ufrag)
+                forwarder.add_ufrag(self.peer, agent.local_ufrag, agent.local_pwd)
+            except ForwarderError as error:
+                # A full queue: the agent goes on answering; without its ufrag, the next check is
+                # lost and the client restarts again.
+                logger.warning("session %s: credentials: %s", self.id[:8], error)
+        self._set_timer()
+
+    def _forget(self, ufrags: list[str]) -> None:
+        """Old credentials whose time is over."""
+        assert self.peer is not None
+        for ufrag in ufrags:
+            try:
+                self._around.forwarder.remove_ufrag(self.peer, ufrag)
+            except ForwarderError as error:  # it goes with the peer, at the latest
+                logger.debug("session %s: ufrag: %s", self.id[:8], error)
+        self._around.ufrags_changed(self, ufrags)
+
     def _after_dtls(self, now: float) -> None:
         """Send what DTLS has to say, follow its state, set the next timer."""
         self._flush()
@@ -240,7 +314,8 @@ class Session:
                 self._around.forwarder.send(worker, path, datagram)
 
     def _set_timer(self) -> None:
-        due = self._dtls.next_timeout()
+        times = [self._dtls.next_timeout(), self.agent.next_retirement()]
+        due = min((when for when in times if when is not None), default=None)
         if self.state is not SessionState.CONNECTED:
             due = self._deadline if due is None else min(due, self._deadline)
         self._around.timers.set(self, due)

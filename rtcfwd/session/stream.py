@@ -12,14 +12,18 @@ from collections.abc import Callable
 from rtcfwd.forwarder.api import Kind, PeerHandle, Publication, StreamHandle
 from rtcfwd.sdp import StreamFormats
 
+from .events import StreamEvents
 from .session import Session
 from .states import STREAM_TRANSITIONS, SessionState, StreamState, step
+
+_TOLD = {StreamState.LIVE: "active", StreamState.INTERRUPTED: "inactive"}
 
 
 class Stream:
     """``handle``: in the data plane. ``live``: kind -> index of the format that is published.
     ``peers``: handles that the data plane has not let go of; the stream is closed there only
-    when none is left. ``clock_rates``: of what was last published, by kind."""
+    when none is left. ``clock_rates``: of what was last published, by kind. ``rids``: its
+    simulcast layers, empty without."""
 
     def __init__(
         self,
@@ -29,6 +33,7 @@ class Stream:
         stream_id: str,
         now: float,
         on_grace_over: Callable[[Stream], None],
+        events: StreamEvents,
     ) -> None:
         self.name = name
         self.handle = handle
@@ -38,15 +43,19 @@ class Stream:
         self.state = StreamState.IDLE
         self.publisher: Session | None = None
         self.publications = 0
+        self.events = events
         self.viewers: dict[str, Session] = {}
         self.live: dict[Kind, int] = {}
         self.clock_rates: dict[Kind, int] = {}
+        self.rids: tuple[str, ...] = ()
         self.peers: dict[PeerHandle, Session | None] = {}  # None: it failed to become one
         self.closing = False  # close_stream was called
         self._on_grace_over = on_grace_over
 
     def become(self, state: StreamState) -> None:
-        self.state = step(STREAM_TRANSITIONS, self.state, state)
+        before, self.state = self.state, step(STREAM_TRANSITIONS, self.state, state)
+        if before is not state and state in _TOLD:
+            self.events.tell(_TOLD[state])
 
     def may_replace_publisher(self, now: float, silence: float) -> bool:
         """A publisher is alive while media comes; until its first media, while it is not slower
@@ -68,6 +77,7 @@ class Stream:
         changed = [k for k, rate in rates.items() if self.clock_rates.get(k, rate) != rate]
         self.clock_rates.update(rates)
         self.live = dict(chosen)
+        self.events.tell("layers")
         self.publications += 1
         return changed
 

@@ -12,7 +12,7 @@ import urllib.parse
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 OFFERS = Path(__file__).parents[1] / "vectors" / "offers"
 SDP = "application/sdp"
@@ -47,6 +47,35 @@ class Reply:
         """The lines of each m-section."""
         parts = self.text.split("\r\nm=")[1:]
         return [("m=" + part).split("\r\n") for part in parts]
+
+
+class EventStream:
+    """A GET of server-sent events, read as they come."""
+
+    def __init__(self, connection: http.client.HTTPConnection, path: str) -> None:
+        self._connection = connection
+        connection.request("GET", path, headers={"Accept": "text/event-stream"})
+        self._reply = connection.getresponse()
+        assert self._reply.status == 200, f"GET of events gives {self._reply.status}"
+        self.raw: list[str] = []  # the lines of the last event
+
+    def header(self, name: str) -> str:
+        return self._reply.getheader(name) or ""
+
+    def next(self) -> tuple[str, Any] | None:
+        """Type and data of the next event; None at the stream's end."""
+        self.raw = []
+        while line := self._reply.readline().decode():
+            text = line.rstrip("\r\n")
+            if text and not text.startswith(":"):
+                self.raw.append(text)
+            elif self.raw and not text:
+                fields = dict(field.split(": ", 1) for field in self.raw)
+                return fields["event"], json.loads(fields["data"])
+        return None
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class Server:
@@ -96,6 +125,14 @@ class Server:
         if found.status == 201:
             self._opened.append(found.header("Location"))
         return found
+
+    def events(self, path: str) -> EventStream:
+        """An open stream of server-sent events, asked for as a browser does: without a token."""
+        connection = self._connection()
+        path = urllib.parse.urljoin(self.base.path or "/", path)
+        stream = EventStream(connection, path)
+        self.peers.append(stream)
+        return stream
 
     def _connection(self) -> http.client.HTTPConnection:
         host = self.base.hostname or ""

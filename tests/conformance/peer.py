@@ -349,3 +349,21 @@ def other_certificate() -> Certificate:
 def need_lite(sdp: str) -> None:
     if "a=ice-lite" not in sdp:
         raise NotApplicable("full ICE")
+
+
+def answer_to(offer: str, probe: Probe) -> str:
+    """A viewer's answer to the server's own offer: all of it, with the probe's transport."""
+    own = dict(
+        zip(("ice-ufrag", "ice-pwd", "setup"), (probe.ufrag, probe.pwd, "active"), strict=True)
+    )
+    hash_name, value = probe.certificate.fingerprint
+    own["fingerprint"] = f"{hash_name} {value}"
+    dropped = ("a=candidate:", "a=end-of-cand", "a=msid", "a=ssrc", "a=ice-lite")
+    lines = []
+    for line in offer.splitlines():
+        name = line[2:].partition(":")[0]
+        if line.startswith("a=") and name in own:
+            line = f"a={name}:{own[name]}"
+        if not line.startswith(dropped):
+            lines.append(line.replace("a=sendonly", "a=recvonly"))
+    return "\r\n".join(lines) + "\r\n"

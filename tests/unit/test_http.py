@@ -246,3 +246,38 @@ def test_if_match_in_all_its_forms(value: str | None, tags: list[str] | None) ->
         headers = {} if value is None else {"If-Match": value}
 
     assert if_match(Request) == tags  # type: ignore[arg-type]
+
+
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
+
+
+@pytest.mark.duty("S7")
+@pytest.mark.parametrize(("profile", "status"), [("strict", 428), ("lenient", 204)])
+async def test_trickle_without_if_match(profile: str, status: int) -> None:
+    async with serving(http_profile=profile) as (_, client, _fake):
+        published = await post(client, "/whip/demo", PUBLISH)
+        url = published.headers["Location"]
+        body = b"a=candidate:1 1 udp 2130706431 192.0.2.7 50000 typ host\r\n"
+        for more, expected in (({}, status), ({"If-Match": published.headers["ETag"]}, 204)):
+            async with client.patch(url, data=body, headers={**FRAGMENT, **more}) as reply:
+                assert reply.status == expected
+
+
+@pytest.mark.parametrize("sent", [b"POST /whip/demo HTTP/1.1\r\nHost: x\r\nX-Slow", b""])
+async def test_a_head_that_takes_too_long_ends_the_connection(sent: bytes) -> None:
+    async with serving(http_timeout=0.1) as (server, _, _fake):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+        writer.write(sent)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_body_that_takes_too_long_gets_408() -> None:
+    async with serving(http_timeout=0.1) as (server, _, _fake):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+        head = "POST /whip/demo HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        writer.write(f"{head}Content-Length: 500\r\n\r\nv=0".encode())
+        answer = await reader.read()  # to the connection's end
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"Access-Control-Allow-Origin: *" in answer
+        writer.close()

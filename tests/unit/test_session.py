@@ -6,7 +6,9 @@ import pytest
 
 from rtcfwd.dtls import DtlsState
 from rtcfwd.forwarder.api import ForwarderBusy, Path, PeerGone, PeerIdle, Punt
+from rtcfwd.sdp import parse_fragment
 from rtcfwd.session.dispatch import ufrag_of
+from rtcfwd.session.registry import Refused
 from rtcfwd.session.states import SESSION_TRANSITIONS, SessionState, StreamState, step
 from tests.unit.sdp_tools import golden
 from tests.unit.session_tools import LOCAL, World
@@ -212,3 +214,65 @@ def test_states_follow_the_table() -> None:
     stream = world.registry.streams["demo"]
     with pytest.raises(ValueError, match="must not become"):
         stream.become(StreamState.IDLE)
+
+
+RESTART = parse_fragment(b"a=ice-ufrag:again\r\na=ice-pwd:" + b"a" * 24 + b"\r\n")
+
+
+def test_an_ice_restart_keeps_media_on_its_path_until_the_new_credentials_select_one() -> None:
+    world = World()
+    client = world.connected(world.publish())
+    session, registry = client.session, world.registry
+    assert session.peer is not None
+    peer = world.forwarder.peers[session.peer]
+    old, etag = session.agent.local_ufrag, session.etag
+    assert session.is_restart(RESTART)
+    registry.restart(session, RESTART)
+    new = session.agent.local_ufrag
+    assert session.etag != etag
+    assert not session.is_restart(RESTART)
+    assert peer.ufrags == {old, new}
+    assert peer.selected == client.path
+    elsewhere = Path(("203.0.113.9", 1234), LOCAL)
+    client.check(path=elsewhere)  # signed with the new credentials
+    assert peer.selected == elsewhere
+    names = [call for call in world.forwarder.calls if call[0].endswith("_ufrag")]
+    assert names[-2:] == [
+        ("remove_ufrag", (session.peer, new)),  # known without its password until now
+        ("add_ufrag", (session.peer, new)),
+    ]
+    assert registry.by_ufrag == {old: session, new: session}
+    world.advance(31)  # the old credentials' time is over
+    assert peer.ufrags == {new}
+    assert registry.by_ufrag == {new: session}
+    assert session.state is SessionState.CONNECTED
+    client.close()
+    world.advance(31)
+    world.assert_empty()
+
+
+def test_many_restarts_leave_three_ufrags_at_most() -> None:
+    world = World()
+    session = world.connected(world.publish()).session
+    assert session.peer is not None
+    for n in range(40):
+        body = f"a=ice-ufrag:next{n}\r\na=ice-pwd:{'b' * 24}\r\n".encode()
+        world.registry.restart(session, parse_fragment(body))
+        assert world.forwarder.peers[session.peer].ufrags == set(session.agent.ufrags())
+        assert set(world.registry.by_ufrag) == set(session.agent.ufrags())
+        assert len(session.agent.ufrags()) <= 3
+
+
+def test_a_restart_that_the_data_plane_has_no_room_for_changes_nothing() -> None:
+    world = World()
+    session = world.connected(world.publish()).session
+    before = (session.agent.ufrags(), session.etag, session.agent.remote_ufrag)
+
+    def busy(*_: object) -> None:
+        raise ForwarderBusy("full")
+
+    world.forwarder.add_ufrag = busy  # type: ignore[method-assign, assignment]
+    with pytest.raises(Refused):
+        world.registry.restart(session, RESTART)
+    assert (session.agent.ufrags(), session.etag, session.agent.remote_ufrag) == before
+    assert session.state is SessionState.CONNECTED

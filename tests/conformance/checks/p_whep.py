@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import re
 
-from ..harness import FRAGMENT, SDP, Server, fragment, is_problem, viewer_offer
-from ..registry import check, not_checked
+from ..harness import (
+    FRAGMENT,
+    SDP,
+    NotApplicable,
+    Reply,
+    Server,
+    fragment,
+    is_problem,
+    viewer_offer,
+)
+from ..peer import Probe, Stage, answer_to
+from ..registry import check
 
 
 @check("P1")
@@ -84,9 +94,53 @@ def viewer_delete(server: Server) -> None:
     assert reply.status == 200, reply.status
 
 
+def _counter_offer(server: Server, name: str) -> Reply:
+    """The 406 of a POST without an offer."""
+    reply = server.request("POST", f"/whep/{name}", b"", SDP)
+    if reply.status in (400, 422):
+        raise NotApplicable("a MAY: no counter-offers")
+    assert reply.status == 406, reply.status
+    return reply
+
+
+@check("P4")
+def counter_offer(server: Server) -> None:
+    """A viewer without an offer gets 406 with the server's, sendonly, and a Location."""
+    name, _ = server.publish()
+    reply = _counter_offer(server, name)
+    assert reply.header("Content-Type").split(";")[0] == SDP
+    assert reply.header("Location")
+    assert reply.text.startswith("v=0\r\n")
+    for section in reply.sections():
+        assert {"a=sendonly", "a=setup:actpass", "a=rtcp-mux"} <= set(section), section
+    assert server.request("DELETE", reply.header("Location")).status == 200
+
+
+@check("P5", media=True)
+def counter_answer(server: Server) -> None:
+    """The answer to a counter-offer by PATCH: 204, and media; a malformed one: 4xx."""
+    stage = Stage(server)
+    reply = _counter_offer(server, stage.publisher.name)
+    path = reply.header("Location")
+    assert 400 <= server.request("PATCH", path, b"nonsense", SDP).status < 500
+    probe = Probe(publish=False, setup="active")
+    server.peers.append(probe)
+    sent = server.request("PATCH", path, answer_to(reply.text, probe).encode(), SDP)
+    assert sent.status == 204, (sent.status, sent.body)
+    probe.answer(reply.text.replace("setup:actpass", "setup:passive"))
+    probe.connect()
+
+    def turn() -> bool:
+        probe.turn(0)
+        return len(probe.rtp) > 20
+
+    assert stage.play(turn), f"{len(probe.rtp)} packets come"
+    assert server.request("DELETE", path).status == 200
+
+
 @check("P11")
 def created_or_refused(server: Server) -> None:
-    """The server never makes a counter-offer: 201 or 4xx."""
+    """A viewer's offer is answered by 201."""
     assert server.view().status == 201
 
 
@@ -97,8 +151,3 @@ def viewer_content_type(server: Server) -> None:
     assert server.post(path, viewer_offer(), "text/plain").status == 415
     assert server.post(path, "hello").status in (400, 422)
     assert server.request("PUT", path).status == 405
-
-
-not_checked("P4", "a MAY: no counter-offers")
-not_checked("P5", "follows from P4")
-not_checked("P9", "no extension is served in this version")

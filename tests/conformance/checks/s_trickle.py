@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from ..harness import (
     FRAGMENT,
+    OFFERS,
     NotApplicable,
     Reply,
     Server,
@@ -12,7 +16,8 @@ from ..harness import (
     is_problem,
     publisher_offer,
 )
-from ..registry import check, not_checked
+from ..peer import Stage
+from ..registry import check
 
 
 def _patch(server: Server, reply: Reply, body: str, kind: str = FRAGMENT, **headers: str) -> Reply:
@@ -121,6 +126,171 @@ def same_ufrag_other_pwd(server: Server) -> None:
     assert reply.status == 204, reply.status
 
 
+@check("S7")
+def trickle_without_condition(server: Server) -> None:
+    """A trickle PATCH without If-Match gives 428 from a strict server (a lenient one takes it)."""
+    _, session = server.publish()
+    reply = _patch(server, session, fragment(publisher_offer()))
+    if reply.status == 204:
+        raise NotApplicable("a lenient profile, for the clients that send none")
+    assert reply.status == 428, reply.status
+    is_problem(reply)
+
+
+@check("S7")
+def restart_without_condition(server: Server) -> None:
+    """A restart without If-Match gives 428, and changes nothing."""
+    _, session = server.publish()
+    reply = _patch(server, session, _restart())
+    if reply.status == 422:
+        raise NotApplicable("ICE restart is not supported")
+    assert reply.status == 428, reply.status
+    tag = session.header("ETag")
+    assert _patch(server, session, fragment(publisher_offer()), If_Match=tag).status == 204
+
+
+@check("S8")
+def stale_tag(server: Server) -> None:
+    """Another entity tag than the current one gives 412, for trickle and restart."""
+    _, session = server.publish()
+    for body in (fragment(publisher_offer()), _restart()):
+        for tags in ('"stale"', '"a", "b"'):
+            reply = _patch(server, session, body, If_Match=tags)
+            assert reply.status == 412, (tags, reply.status)
+            is_problem(reply)
+
+
+def _restart(ufrag: str = "newufrag") -> str:
+    return fragment(publisher_offer(), ufrag=ufrag, pwd="n" * 24)
+
+
+def _restarted(server: Server, reply: Reply, body: str, **headers: str) -> Reply:
+    """The 200 of a restart."""
+    new = _patch(server, reply, body, **headers)
+    if new.status == 422:
+        raise NotApplicable("ICE restart is not supported")
+    assert new.status == 200, (new.status, new.body)
+    return new
+
+
+@check("S11")
+def restart(server: Server) -> None:
+    """A restart gives 200: a fragment with new credentials, the answer's ice-lite and ice-options,
+    candidates, and a new strong ETag."""
+    _, session = server.publish()
+    for round_ in range(4):  # more than old credentials are kept
+        new = _restarted(server, session, _restart(f"new{round_}"), If_Match="*")
+        assert new.header("Content-Type") == FRAGMENT
+        assert re.fullmatch(r'"[!#-~]+"', new.header("ETag"))
+        assert new.header("ETag") != session.header("ETag")
+        assert new.body.endswith(b"\r\n")
+        for name in ("ice-ufrag", "ice-pwd"):
+            assert attribute(new.text, name) != attribute(session.text, name)
+        assert new.lines("a=ice-lite") == session.lines("a=ice-lite")
+        assert new.lines("a=ice-options") == session.lines("a=ice-options")
+        given = set(new.lines("a=candidate:"))
+        assert given, "no candidate"
+        assert given <= set(session.lines("a=candidate:")), given
+
+
+@check("S12")
+def old_tag_after_restart(server: Server) -> None:
+    """After a restart the old tag is stale and the new one is current; so is the old ufrag."""
+    _, session = server.publish()
+    old, new = session.header("ETag"), ""
+    new = _restarted(server, session, _restart(), If_Match="*").header("ETag")
+    assert _patch(server, session, _restart(), If_Match=old).status == 412
+    assert _patch(server, session, _restart(), If_Match=new).status == 204
+    assert _patch(server, session, fragment(publisher_offer()), If_Match="*").status == 412
+
+
+@check("S12", media=True)
+def media_during_restart(server: Server) -> None:
+    """Media goes on while ICE restarts, on the old pair first, then on the new one."""
+    stage = Stage(server)
+    viewer = stage.watched()
+    probe = viewer.probe
+    body = fragment(probe.offer, ufrag="again", pwd="a" * 24)
+    new = _restarted(server, viewer.reply, body, If_Match="*")
+    before = len(viewer.video)
+    assert stage.play(lambda: len(viewer.video) >= before + 20), "no media after the PATCH"
+    probe.ping()  # the old credentials still count
+    ufrag, pwd = attribute(new.text, "ice-ufrag"), attribute(new.text, "ice-pwd")
+    probe.ufrag, probe.remote = "again", replace(probe.remote, ufrag=ufrag, pwd=pwd)
+    old = probe.sock
+    probe.sock = probe.open_socket(old.getpeername()[:2])  # as after a change of network
+    try:
+        for _ in range(3):
+            probe.ping()
+        before = len(viewer.video)
+        assert stage.play(lambda: len(viewer.video) >= before + 20), "no media on the new pair"
+    finally:
+        old.close()
+    numbers = {packet.seq for packet in viewer.video}
+    assert len(numbers) >= before + 20, "numbers are repeated"
+
+
+@check("S13")
+def half_a_restart(server: Server) -> None:
+    """A restart that cannot be satisfied (without a password) leaves the session as it was."""
+    _, session = server.publish()
+    body = "a=ice-ufrag:newufrag\r\n"
+    assert _patch(server, session, body, If_Match="*").status in (400, 422)
+    assert server.request("GET", session.header("Location")).status in (200, 204)
+    tag = session.header("ETag")
+    assert _patch(server, session, fragment(publisher_offer()), If_Match=tag).status == 204
+
+
+@check("S14")
+def restart_by_tag(server: Server) -> None:
+    """New credentials are a restart also with the current tag in If-Match."""
+    _, session = server.publish()
+    new = _restarted(server, session, _restart(), If_Match=session.header("ETag"))
+    assert new.header("ETag") != session.header("ETag")
+
+
+RFC_TRICKLE = """\
+a=group:BUNDLE 0 1
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+a=mid:0
+a=ice-ufrag:EsAw
+a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1
+a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1
+a=candidate:3471623853 1 udp 2122194687 198.51.100.2 61765 typ host generation 0 ufrag EsAw network-id 2
+a=candidate:473322822 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active generation 0 ufrag EsAw network-id 1
+a=candidate:2154773085 1 tcp 1518214911 198.51.100.2 9 typ host tcptype active generation 0 ufrag EsAw network-id 2
+a=end-of-candidates
+"""  # noqa: E501
+RFC_RESTART = """\
+a=ice-options:trickle ice2
+a=group:BUNDLE 0 1
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+a=mid:0
+a=ice-ufrag:ysXw
+a=ice-pwd:vw5LmwG4y/e6dPP/zAP9Gp5k
+a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1
+a=candidate:3471623853 1 udp 2122194687 198.51.100.2 61765 typ host generation 0 ufrag EsAw network-id 2
+a=candidate:473322822 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active generation 0 ufrag EsAw network-id 1
+a=candidate:2154773085 1 tcp 1518214911 198.51.100.2 9 typ host tcptype active generation 0 ufrag EsAw network-id 2
+"""  # noqa: E501
+RFC_OFFER = (OFFERS / "rfc9725-whip-offer.sdp").read_bytes().decode()
+
+
+@check("S19", "W1")
+def figures_of_the_rfc(server: Server) -> None:
+    """The RFC's figures, word for word: POST 201, trickle 204 (same ufrag, another password),
+    restart 200 with the quoted star (candidates with the old ufrag), DELETE 200."""
+    session = server.whip(RFC_OFFER)
+    assert session.status == 201, (session.status, session.body)
+    reply = _patch(server, session, RFC_TRICKLE, If_Match=session.header("ETag"))
+    assert reply.status == 204, (reply.status, reply.body)
+    assert not reply.header("ETag")
+    new = _restarted(server, session, RFC_RESTART, If_Match='"*"')
+    assert new.header("ETag") not in ("", session.header("ETag"))
+    assert attribute(new.text, "ice-ufrag") != attribute(session.text, "ice-ufrag")
+    assert server.request("DELETE", session.header("Location")).status == 200
+
+
 @check("S20")
 def quoted_star(server: Server) -> None:
     """If-Match is taken as *, "*", an unquoted tag, and a list."""
@@ -129,9 +299,3 @@ def quoted_star(server: Server) -> None:
     for value in ("*", '"*"', tag.strip('"'), f'"other", {tag}'):
         reply = _patch(server, session, fragment(publisher_offer()), If_Match=value)
         assert reply.status == 204, (value, reply.status)
-
-
-not_checked("S7", "If-Match is not judged in this version: every form is taken")
-not_checked("S8", "If-Match is not judged in this version: every form is taken")
-not_checked("S11", "ICE restart is refused with 422 in this version (S6)")
-not_checked("S12", "ICE restart is refused with 422 in this version (S6)")
