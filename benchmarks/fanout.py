@@ -52,6 +52,7 @@ class Settings:
     load_cpu: int = field(default_factory=lambda: _core(1))
     server_options: list[str] = field(default_factory=list)
     egress: str = "gso"
+    split: str = "full"  # "even": frames cut into packets as alike as can be
     nice: int = 0  # of server and load
     perf: str | None = None  # file for `perf record` of the server during the window
     workers: int = 1  # more than one: the server may use every core
@@ -136,6 +137,7 @@ class Bench:
             address=self.lab.probe_address,
             bitrate=s.bitrate,
             audio=s.audio,
+            even=s.split == "even",
         )
         self._closers.append(self.publisher.close)
         self.publisher.call("join")
@@ -432,6 +434,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             "engine": about.get("engine"),
             "profile": "+".join(profiles),
             "egress": settings.egress,
+            "split": settings.split,
             "segmentation": bench.lab.segmentation,
             "joins_per_second": round(joined["joined"] / joined["seconds"], 1),
             "join_failures": joined["failures"][:5],

@@ -43,6 +43,19 @@ def frame_bytes(bitrate: int, key: bool) -> int:
     return round(delta * (KEY_FRAME_RATIO if key else 1))
 
 
+def fragments(size: int, even: bool) -> list[int]:
+    """Payload sizes of a frame of ``size`` bytes: full packets and a rest, as OBS and FFmpeg cut,
+    or ``even``: as alike as can be, the shorter ones first, as Chromium cuts."""
+    room, least = PACKET - RTP_HEADER, 32  # room for the mark
+    count = -(-size // room)
+    if even:
+        return [(size + i) // count for i in range(count)]
+    sizes = [room] * (count - 1) + [size - room * (count - 1)]
+    if sizes[-1] < least and count > 1:
+        sizes[-2:] = [room - least, sizes[-1] + least]
+    return sizes
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     index: int
@@ -55,8 +68,8 @@ class Packet:
 class Media:
     """Makes the packets of one publication, frame by frame."""
 
-    def __init__(self, bitrate: int, video_ssrc: int, audio_ssrc: int) -> None:
-        self.bitrate = bitrate
+    def __init__(self, bitrate: int, video_ssrc: int, audio_ssrc: int, even: bool = False) -> None:
+        self.bitrate, self.even = bitrate, even
         self.video_ssrc, self.audio_ssrc = video_ssrc, audio_ssrc
         self.packets: list[tuple[str, bool, bool, int]] = []  # by index: kind, key, last, size
         self._video_seq = self._audio_seq = 1000
@@ -89,20 +102,13 @@ class Media:
         if key:
             size = len(_PARAMETERS)
             packets.append(self._packet("video", True, False, _PARAMETERS, size, timestamp))
-        room = PACKET - RTP_HEADER
-        left = max(frame_bytes(self.bitrate, key), 64)
         nal = 5 if key else 1
-        first = True
-        while left:
-            size = min(room, left)
-            left -= size
-            if 0 < left < 32:  # room for the mark in the last fragment
-                size -= 32
-                left += 32
-            bits = (0x80 if first else 0) | (0x40 if not left else 0)
+        sizes = fragments(max(frame_bytes(self.bitrate, key), 64), self.even)
+        for i, size in enumerate(sizes):
+            last = i == len(sizes) - 1
+            bits = (0 if i else 0x80) | (0x40 if last else 0)
             head = bytes([0x7C if key else 0x5C, bits | nal])
-            packets.append(self._packet("video", key, not left, head, size, timestamp))
-            first = False
+            packets.append(self._packet("video", key, last, head, size, timestamp))
         return packets
 
     def audio_frame(self, timestamp: int) -> Packet:

@@ -38,14 +38,16 @@ _REPORT_INTERVAL = 1.0
 class Publisher(Worker):
     """Methods are called over :class:`benchmarks.rpc.Remote`; ``idle`` keeps the beat."""
 
-    def __init__(self, url: str, address: str, bitrate: int, audio: bool = True) -> None:
+    def __init__(
+        self, url: str, address: str, bitrate: int, audio: bool = True, even: bool = False
+    ) -> None:
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(29, 1, 0, 0, 0)  # PR_SET_TIMERSLACK, ns
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
         ssrcs = (_VIDEO_SSRC, _AUDIO_SSRC)
         self.peer = Peer(url, address, Certificate.generate(), publish=True, ssrcs=ssrcs)
-        self.media = Media(bitrate, *ssrcs)
+        self.media = Media(bitrate, *ssrcs, even)
         self._audio_on = audio
         self._stamps = array.array("Q")  # send time by index, wall clock ns; 0: not sent
         self._running = False
