@@ -67,6 +67,13 @@ def _measured(
         help="how the server sends",
     )
     sub.add_argument(
+        "--split",
+        choices=("full", "even"),
+        default="full",
+        help="how the publisher cuts frames: full packets and a rest (OBS, FFmpeg), or evenly"
+        " (Chromium)",
+    )
+    sub.add_argument(
         "--nice",
         type=int,
         default=0,
@@ -138,6 +145,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
             *arguments.server_option,
         ],
         egress=arguments.egress,
+        split=arguments.split,
         nice=arguments.nice,
         perf=arguments.perf,
         workers=arguments.workers,

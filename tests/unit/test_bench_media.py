@@ -37,6 +37,14 @@ def test_packets_are_full_but_the_last_of_a_frame() -> None:
     assert [p.data[13] for p in frame] == [0x81, *[0x01] * 7, 0x41]  # FU-A: start … end
 
 
+def test_packets_of_a_frame_cut_evenly_differ_by_a_byte() -> None:
+    sizes = [len(p.data) for p in Media(2_500_000, 1, 2, even=True).video_frame(False, 0)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] - sizes[0] <= 1
+    full = Media(2_500_000, 1, 2).video_frame(False, 0)
+    assert sum(size - 14 for size in sizes) == sum(len(p.data) - 14 for p in full)
+
+
 def test_sequence_numbers_have_no_holes() -> None:
     numbers = [int.from_bytes(data[2:4]) for data in _group(Media(600_000, 1, 2))]
     assert numbers == list(range(1000, 1000 + len(numbers)))
