@@ -148,7 +148,7 @@ def test_a_wrong_certificate_gets_no_keys() -> None:
     assert not [name for name, _ in world.forwarder.calls if name == "set_keys"]
 
 
-@pytest.mark.duty("C2")
+@pytest.mark.duty("C1", "C2")
 def test_idle_counts_stun_too() -> None:
     world = World()
     client = world.connected(world.publish())
