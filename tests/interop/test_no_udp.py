@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tests.interop.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.interop.interop_tools import Pages, Server, plays
@@ -18,14 +18,14 @@ WORKERS = 2
 
 
 @pytest.fixture
-def tcp_pages(server: Server) -> Iterator[Pages]:
+def tcp_pages(chromium: Browser, server: Server) -> Iterator[Pages]:
+    """Pages of another browser, started by the same playwright."""
     flags = [*CHROMIUM_FLAGS, "--webrtc-ip-handling-policy=disable_non_proxied_udp"]
-    with sync_playwright() as playwright:
-        browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        context = browser.new_context()
-        yield Pages(context, server)
-        context.close()
-        browser.close()
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    context = browser.new_context()
+    yield Pages(context, server)
+    context.close()
+    browser.close()
 
 
 def paths(server: Server, name: str) -> dict[str, str]:
