@@ -119,6 +119,12 @@ fuzz: $(TEST_DEPS) ## every parser for SECONDS=60 each
 bench: $(TEST_DEPS) ## the short set of benchmarks (ARGS="fanout --viewers 1000 …")
 	$(PY) -m benchmarks $(or $(ARGS),short)
 
+# Beside Janus and aiortc; Janus is Debian's, and nothing but this needs it.
+.PHONY: bench-peers
+bench-peers: $(TEST_DEPS)
+	$(call apt_install,janus)
+	$(PY) -m benchmarks peers $(ARGS)
+
 # ---- linters --------------------------------------------------------------------------------
 
 lint: $(TEST_DEPS) types ## ruff, mypy, clang-format, compiler warnings

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from . import results, suite
+from .fanout import Settings
 
+_PROFILES = ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80")
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -83,7 +85,7 @@ def _measured(
     sub.add_argument("--ipv6", action="store_true", help="everything over IPv6")
     sub.add_argument(
         "--profile",
-        choices=("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"),
+        choices=_PROFILES,
         help="the viewers' SRTP profile (default: the server's choice)",
     )
     sub.add_argument(
@@ -94,6 +96,30 @@ def _measured(
     )
     sub.add_argument("--perf", metavar="FILE", help="`perf record` of the server during the window")
     return sub
+
+
+def _swarm(commands: Any) -> None:
+    text = "any WHIP and WHEP server under the same publisher and viewers"
+    sub = commands.add_parser("swarm", help=text, description=text)
+    sub.add_argument("--whip", required=True, metavar="URL", help="where to publish")
+    sub.add_argument("--whep", required=True, metavar="URL", help="where to watch")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("--pid", type=int, help="of the server, which runs here already")
+    which.add_argument(
+        "--run",
+        metavar="COMMAND",
+        help="start the server in the lab; {server} is its address, in the URLs too",
+    )
+    sub.add_argument("--address", help="of the viewers, with --pid (default: by the route)")
+    sub.add_argument("--viewers", type=int, default=100)
+    sub.add_argument("--bitrate", type=bitrate, default=2_500_000, metavar="BITS")
+    sub.add_argument("--seconds", type=float, default=10)
+    sub.add_argument("--samples", type=int, default=8, help="viewers that are decrypted")
+    sub.add_argument("--at-once", type=int, default=16, help="joins in progress at a time")
+    sub.add_argument("--profile", choices=_PROFILES, help="the viewers' only SRTP profile")
+    sub.add_argument("--nice", type=int, default=0, help="of the load, and the server if started")
+    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    sub.add_argument("--keep", action="store_true", help="write it to benchmarks/results/")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     egress.add_argument("--rounds", type=int, default=3, help="windows of each")
     command("fairness", "one viewer that NACKs all it can", 500, 6)
     command("memory", "bytes a viewer", 500, 0)
+    _swarm(commands)
+    peers = commands.add_parser("peers", help="rtcfwd, Janus and aiortc under the same load")
+    peers.add_argument("--json", action="store_true")
+    peers.add_argument("--keep", action="store_true")
+    peers.add_argument("--bitrate", type=bitrate, default=2_500_000, metavar="BITS")
+    peers.add_argument("--seconds", type=float, default=4)
+    peers.add_argument("--nice", type=int, default=0)
+    peers.add_argument("--only", metavar="NAMES", help="some of rtcfwd,janus,aiortc")
     floor = commands.add_parser("floor", help="the bare sender and the cipher alone")
     floor.add_argument("--json", action="store_true")
     floor.add_argument("--keep", action="store_true")
@@ -129,9 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(arguments: argparse.Namespace) -> Any:
-    from .fanout import Settings
-
+def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         viewers=getattr(arguments, "viewers", 1),
         bitrate=arguments.bitrate,
@@ -159,11 +191,30 @@ def _say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def _run_swarm(arguments: argparse.Namespace) -> dict[str, Any]:
+    from . import swarm
+
+    names = ("viewers", "bitrate", "seconds", "samples", "at_once", "profile", "nice")
+    settings = Settings(**{name: getattr(arguments, name) for name in names})
+    target = swarm.Target(
+        arguments.whip, arguments.whep, arguments.pid, arguments.run, arguments.address
+    )
+    return swarm.run(target, settings, _say)
+
+
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.command == "fanout":
         from . import fanout
 
         return fanout.run(_settings(arguments), _say)
+    if arguments.command == "swarm":
+        return _run_swarm(arguments)
+    if arguments.command == "peers":
+        from . import peers
+
+        chosen = arguments.only.split(",") if arguments.only else peers.NAMES
+        quick = Settings(bitrate=arguments.bitrate, seconds=arguments.seconds, nice=arguments.nice)
+        return peers.run(quick, _say, chosen)
     if arguments.command == "findmax":
         from . import findmax
 

@@ -21,7 +21,7 @@ from .netlab import Lab, LabUnavailable, Loopback
 from .peer import PROFILE_NAMES
 from .publisher import Publisher
 from .rpc import Remote
-from .server import Server, Usage, core_busy_ns, worker_totals
+from .server import Server, Subject, Usage, core_busy_ns, worker_totals
 from .viewers import Viewers
 
 STREAM = "bench"
@@ -122,23 +122,9 @@ class Bench:
 
     def _start(self) -> None:
         s = self.settings
-        self.server = Server(
-            self.lab.server,
-            self.lab.server_namespace,
-            s.server_cpu if s.workers == 1 else None,
-            [f"--workers={s.workers}", *s.server_options],
-            s.nice - os.nice(0),
-        )
+        self.server = self._serve()
         self._closers.append(self.server.close)
-        self.publisher = Remote(
-            Publisher,
-            s.load_cpu,
-            url=f"{self.server.url}/whip/{STREAM}",
-            address=self.lab.probe_address,
-            bitrate=s.bitrate,
-            audio=s.audio,
-            even=s.split == "even",
-        )
+        self.publisher = self._publish()
         self._closers.append(self.publisher.close)
         self.publisher.call("join")
         self.publisher.call("begin")
@@ -149,13 +135,41 @@ class Bench:
         self.rss_before = self.server.usage().rss
         self.say(f"server pid {self.server.pid}, joining {s.viewers} viewers")
 
+    # what a benchmark of another server replaces: these two, and _serve()
+    publisher_kind: type[Publisher] = Publisher
+    viewer_kind: type[Viewers] = Viewers
+
+    def _serve(self) -> Subject:
+        s = self.settings
+        server = Server(
+            self.lab.server,
+            self.lab.server_namespace,
+            s.server_cpu if s.workers == 1 else None,
+            [f"--workers={s.workers}", *s.server_options],
+            s.nice - os.nice(0),
+        )
+        self.whip, self.whep = f"{server.url}/whip/{STREAM}", f"{server.url}/whep/{STREAM}"
+        return server
+
+    def _publish(self) -> Remote:
+        s = self.settings
+        return Remote(
+            self.publisher_kind,
+            s.load_cpu,
+            url=self.whip,
+            address=self.lab.probe_address,
+            bitrate=s.bitrate,
+            audio=s.audio,
+            even=s.split == "even",
+        )
+
     def more_viewers(self) -> Remote:
         """A process of viewers of their own, none joined yet; closed with the rest."""
         s = self.settings
         viewers = Remote(
-            Viewers,
+            self.viewer_kind,
             s.load_cpu,
-            url=f"{self.server.url}/whep/{STREAM}",
+            url=self.whep,
             sink=self.lab.sink_address,
             probe=self.lab.probe_address,
             deaf=self.lab.sink is None,

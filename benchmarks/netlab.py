@@ -163,6 +163,13 @@ class Loopback:
         """Nothing to undo."""
 
 
+class Present(Loopback):
+    """Our own namespace as it is: the server runs already, viewers and publisher at ``address``."""
+
+    def __init__(self, address: str) -> None:
+        self.server = self.probe_address = self.sink_address = address
+
+
 def drop_media(sock: socket.socket) -> None:
     """Drop RTP at a UDP socket, by a classic BPF filter; its drop counter counts them."""
     program = [

@@ -55,20 +55,31 @@ class Credentials:
     ssrcs: tuple[int, ...] = ()  # the first of each m-section
 
 
-def make_offer(
-    local: Credentials, publish: bool, ssrcs: tuple[int, int] = (0, 0), rtx: bool = True
-) -> str:
-    """An offer for one H264 and one PCMA track; ``ssrcs``: the publisher's video and audio."""
+def transport_lines(local: Credentials, direction: str) -> list[str]:
+    """What every m-section says about its transport; our candidates are complete."""
     algorithm, value = local.fingerprints[0]
-    transport = [
+    candidates = [
+        f"a=candidate:{number} 1 udp 2130706431 {host} {port} typ host"
+        for number, (host, port) in enumerate(local.candidates, 1)
+    ]
+    return [
         "c=IN IP4 0.0.0.0",
         f"a=ice-ufrag:{local.ufrag}",
         f"a=ice-pwd:{local.pwd}",
         f"a=fingerprint:{algorithm} {value}",
         f"a=setup:{local.setup}",
-        "a=" + ("sendonly" if publish else "recvonly"),
+        f"a={direction}",
         "a=rtcp-mux",
+        *candidates,
+        *(["a=end-of-candidates"] if candidates else []),
     ]
+
+
+def make_offer(
+    local: Credentials, publish: bool, ssrcs: tuple[int, int] = (0, 0), rtx: bool = True
+) -> str:
+    """An offer for one H264 and one PCMA track; ``ssrcs``: the publisher's video and audio."""
+    transport = transport_lines(local, "sendonly" if publish else "recvonly")
     video_pts = [VIDEO_PT, *([VIDEO_PT + 1] if rtx and not publish else [])]
     lines = [
         "v=0",
@@ -146,6 +157,23 @@ def binding_request(local: Credentials, remote: Credentials, tie_breaker: int) -
     return bytes(message)
 
 
+def binding_response(local: Credentials, request: bytes, source: tuple[str, int]) -> bytes | None:
+    """The answer to a full ICE agent's check (RFC 8445 7.3); None if ``request`` is none or is
+    not for us."""
+    try:
+        message = stun.parse_message(request)
+        signed = message.check_message_integrity(local.pwd.encode())
+    except ValueError:
+        return None
+    kind = (message.message_method, message.message_class)
+    if not signed or kind != (stun.Method.BINDING, stun.Class.REQUEST):
+        return None
+    answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, message.transaction_id)
+    answer.attributes["XOR-MAPPED-ADDRESS"] = source
+    answer.add_message_integrity(local.pwd.encode())
+    return bytes(answer)
+
+
 class _Datagrams(asyncio.DatagramProtocol):
     """Hands every datagram to the peer while it joins."""
 
@@ -200,31 +228,21 @@ class Peer:
         self.started = time.monotonic()
         self._done = loop.create_future()
         self._tie_breaker = secrets.randbits(64)
-        self.local = Credentials(
-            secrets.token_hex(4), secrets.token_hex(12), (self.certificate.fingerprint,), "actpass"
-        )
-        offer = make_offer(self.local, self.publish, self.ssrcs)
-        headers = {"Content-Type": "application/sdp"}
-        async with http.post(self.url, data=offer.encode(), headers=headers) as response:
-            body = await response.text()
-            if response.status != 201:
-                raise JoinFailed(f"POST {self.url}: {response.status} {body[:200]}")
-            self.session_url = urljoin(self.url, response.headers["Location"])
-        self.answered = time.monotonic()
-        self.remote = read_answer(body)
-        dot = ":" if ":" in self.address else "."
-        reachable = [c for c in self.remote.candidates if dot in c[0]]
-        network = self.address.rpartition(dot)[0]
-        same = [c for c in reachable if c[0].rpartition(dot)[0] == network]
-        candidates = same or reachable
-        if not candidates:
-            raise JoinFailed(f"the answer has no UDP candidate for {self.address}")
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         if self.deaf:
             drop_media(self.sock)
         self.sock.bind((self.address, 0))
-        self.sock.connect(candidates[0])
+        self.local = Credentials(
+            secrets.token_hex(4),
+            secrets.token_hex(12),
+            (self.certificate.fingerprint,),
+            "actpass",
+            (self.sock.getsockname()[:2],),
+        )
+        self.remote = await self.signal(http)
+        self.answered = time.monotonic()
+        self.sock.connect(self._pick())
         # the transport gets a duplicate: closing it leaves the socket to its later reader
         self._transport, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self), sock=self.sock.dup()
@@ -241,6 +259,27 @@ class Peer:
                 self._timer.cancel()
             self._transport.close()
 
+    async def signal(self, http: aiohttp.ClientSession) -> Credentials:
+        """Tell the server what ``local`` says; what it says. Here WHIP and WHEP."""
+        offer = make_offer(self.local, self.publish, self.ssrcs)
+        headers = {"Content-Type": "application/sdp"}
+        async with http.post(self.url, data=offer.encode(), headers=headers) as response:
+            body = await response.text()
+            if response.status != 201:
+                raise JoinFailed(f"POST {self.url}: {response.status} {body[:200]}")
+            self.session_url = urljoin(self.url, response.headers["Location"])
+        return read_answer(body)
+
+    def _pick(self) -> tuple[str, int]:
+        """The server's candidate in our network, or else the first of our family."""
+        dot = ":" if ":" in self.address else "."
+        reachable = [c for c in self.remote.candidates if dot in c[0]]
+        network = self.address.rpartition(dot)[0]
+        same = [c for c in reachable if c[0].rpartition(dot)[0] == network]
+        if not reachable:
+            raise JoinFailed(f"the answer has no UDP candidate for {self.address}")
+        return (same or reachable)[0]
+
     @property
     def ssrcs_in(self) -> tuple[int, ...]:
         """What the server sends under: video, audio."""
@@ -249,6 +288,12 @@ class Peer:
     def check(self) -> bytes:
         """One more connectivity check (consent, RFC 7675), to be sent on ``sock``."""
         return binding_request(self.local, self.remote, self._tie_breaker)
+
+    def answer(self, data: bytes) -> bytes | None:
+        """What a check by the server gets, if ``data`` is one."""
+        if not data or data[0] > 3:
+            return None
+        return binding_response(self.local, data, self.sock.getpeername()[:2])
 
     def _check(self) -> None:
         if not self.checked:
@@ -262,7 +307,10 @@ class Peer:
         if self._done.done():
             return
         now = time.monotonic()
-        if data[0] < 4 and not self.checked:
+        answer = self.answer(data)
+        if answer is not None:
+            self._transport.sendto(answer)
+        elif data[0] < 4 and not self.checked:
             try:
                 message = stun.parse_message(data)
             except ValueError:
@@ -278,7 +326,7 @@ class Peer:
     def _start_dtls(self, now: float) -> None:
         self._dtls = DtlsTransport(
             certificate=self.certificate,
-            is_client=self.remote.setup == "passive",
+            is_client=self.remote.setup != "active",
             remote_fingerprints=self.remote.fingerprints,
             **({"profiles": _OPENSSL[self.srtp_profile]} if self.srtp_profile else {}),
         )

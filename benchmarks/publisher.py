@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import time
+from collections.abc import Callable
 
 import aiohttp
 
@@ -47,7 +48,8 @@ class Publisher(Worker):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
         ssrcs = (_VIDEO_SSRC, _AUDIO_SSRC)
         self.peer = Peer(url, address, Certificate.generate(), publish=True, ssrcs=ssrcs)
-        self.media = Media(bitrate, *ssrcs, even)
+        self.media = self._make_media(bitrate, *ssrcs, even)
+        self._live = False
         self._audio_on = audio
         self._stamps = array.array("Q")  # send time by index, wall clock ns; 0: not sent
         self._running = False
@@ -69,7 +71,11 @@ class Publisher(Worker):
                 await self.peer.join(http)
 
         asyncio.run(run())
+        self._live = True
         return self.peer.profile
+
+    def _make_media(self, bitrate: int, video_ssrc: int, audio_ssrc: int, even: bool) -> Media:
+        return Media(bitrate, video_ssrc, audio_ssrc, even)
 
     def begin(self) -> None:
         """Start or go on sending, with a key frame."""
@@ -99,12 +105,12 @@ class Publisher(Worker):
         return self._stamps.tobytes(), self.media.packets, self.feedback, self._late_max
 
     def idle(self) -> float | None:
-        if not self.peer.connected:
+        if not self._live:
             return None
         now = time.monotonic()
         if now >= self._next_stun:
             self._next_stun = now + _STUN_INTERVAL
-            self._send(self.peer.check())
+            self._consent()
         self._drain()
         if not self._running:
             return 0.02
@@ -134,12 +140,22 @@ class Publisher(Worker):
             self._next_audio = self._next_video + 1e9
 
     def _protect(self, packets: list[Packet]) -> list[tuple[int, bytes]]:
-        protect = self.peer.tx.protect
+        encrypt = self._encrypt
         self._stamps.extend([0] * len(packets))
-        return [(p.index, protect(p.data)) for p in packets]
+        return [(p.index, encrypt(p.data)) for p in packets]
+
+    def _encrypt(self, packet: bytes) -> bytes:
+        return self.peer.tx.protect(packet)
+
+    def _sender(self, kind: str) -> Callable[[bytes], int]:
+        """What sends a packet of ``kind``; OSError: not sent."""
+        return self.peer.sock.send
+
+    def _consent(self) -> None:
+        self._send(self.peer.check())
 
     def _burst(self, kind: str) -> None:
-        send, stamps, clock = self.peer.sock.send, self._stamps, time.time_ns
+        send, stamps, clock = self._sender(kind), self._stamps, time.time_ns
         packets = self._ready.pop(kind)
         for index, data in packets:
             stamps[index] = clock()
@@ -183,6 +199,9 @@ class Publisher(Worker):
             names = [f"byte_{data[0]}"]
             if data[0] < 4:
                 names = ["stun"]
+                answer = self.peer.answer(data)
+                if answer is not None:
+                    self._send(answer)
             elif 128 <= data[0] <= 191:
                 names = self._rtcp(data)
             for name in names:

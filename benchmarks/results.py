@@ -105,6 +105,23 @@ def load(folder: Path = FOLDER) -> list[dict[str, Any]]:
     return sorted(results, key=lambda r: str(r["when"]))
 
 
+_SWARM = [
+    ("viewers", "viewers"),
+    ("profile", "profile"),
+    ("segmentation", "segmentation"),
+    ("packets_per_cpu_s", "packets per CPU s"),
+    ("ns_per_packet", "ns/packet"),
+    ("server_core_percent", "core %"),
+    ("delivered", "delivered"),
+    ("loss_percent", "lost %"),
+    ("checked_good", "checked"),
+    ("checked_bad", "bad"),
+    ("latency_p50_us", "p50 µs"),
+    ("latency_p99_us", "p99 µs"),
+    ("frame_end_p99_us", "frame end p99 µs"),
+    ("bottleneck", "load side"),
+]
+
 _COLUMNS: dict[str, list[tuple[str, str]]] = {
     "fanout": [
         ("viewers", "viewers"),
@@ -222,6 +239,8 @@ _COLUMNS: dict[str, list[tuple[str, str]]] = {
         ("ratio", "libsrtp / ipsec-mb"),
         ("note", "what"),
     ],
+    "swarm": _SWARM,
+    "peers": [("server", "server"), *_SWARM, ("note", "note")],
     "floor": [
         ("mode", "mode"),
         ("paced", "paced"),

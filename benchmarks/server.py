@@ -6,16 +6,19 @@ from the server's own API.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +67,108 @@ def core_busy_ns(cpu: int) -> int:
     return 0
 
 
-class Server:
+class Subject:
+    """A process under test by its id; it is somebody else's and goes on when this is closed."""
+
+    url, udp_port = "", 0  # of our own server
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        if not Path(f"/proc/{pid}/task").is_dir():
+            raise ServerFailed(f"no process {pid} here: give the server's own id")
+
+    def usage(self) -> Usage:
+        try:
+            return usage(self.pid)
+        except FileNotFoundError:
+            raise ServerFailed(f"the server ended: {self.log()}") from None
+
+    def cores(self) -> set[int]:
+        """Where any of its threads may run."""
+        tasks = (int(task.name) for task in Path(f"/proc/{self.pid}/task").iterdir())
+        return set[int]().union(*(os.sched_getaffinity(task) for task in tasks))
+
+    def api(self, path: str) -> dict[str, Any]:
+        """What the server says about itself: nothing that we could read."""
+        return {}
+
+    def log(self) -> str:
+        return ""
+
+    def pin_python(self, cpu: int) -> None:
+        raise ServerFailed("only our own server has Python threads to pin")
+
+    def close(self) -> None:
+        """Not ours to end."""
+
+
+class Command(Subject):
+    """``command`` in a process of its own in ``namespace`` (None: ours), on core ``cpu`` (None:
+    all of them); it ends with us. Both its outputs go to a log, or stdout to ``stdout``."""
+
+    def __init__(
+        self,
+        command: list[str],
+        namespace: int | None,
+        cpu: int | None,
+        nice: int = 0,
+        stdout: int | None = None,
+    ) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
+
+        def prepare() -> None:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if namespace is not None:
+                enter_namespace(namespace)
+            if cpu is not None:
+                os.sched_setaffinity(0, {cpu})
+            os.nice(nice)
+
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdout=self._log if stdout is None else stdout,
+                stderr=self._log,
+                text=True,
+                preexec_fn=prepare,
+                cwd=Path(__file__).resolve().parent.parent,
+            )
+        except OSError as error:
+            raise ServerFailed(f"{command[0]} does not start: {error}") from error
+        super().__init__(self._process.pid)
+
+    def wait_for(self, url: str, timeout: float = 30.0) -> None:
+        """Until somebody listens where ``url`` points to; ServerFailed with the log if nobody
+        does within ``timeout`` seconds."""
+        parts = urllib.parse.urlsplit(url)
+        where = (parts.hostname or "", parts.port or 80)
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection(where, 1.0):
+                return
+            if self._process.poll() is not None:
+                raise ServerFailed(f"the server ended: {self.log()}")
+            time.sleep(0.1)
+        raise ServerFailed(f"nobody listens at {url} after {timeout:g} s: {self.log()}")
+
+    def log(self) -> str:
+        self._log.flush()
+        self._log.seek(0)
+        return self._log.read()[-4000:]
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Server(Command):
     """``python -m rtcfwd serve`` in the namespace ``namespace``, on core ``cpu``."""
 
     def __init__(
@@ -75,7 +179,6 @@ class Server:
         extra: list[str] | None = None,
         nice: int = 0,
     ) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the server
         command = [
             *COMMAND,
             *("--host", address),
@@ -83,25 +186,7 @@ class Server:
             *("--rate-limit", "0"),  # all viewers have one address
             *(extra or []),
         ]
-
-        def prepare() -> None:
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if namespace is not None:
-                enter_namespace(namespace)
-            if cpu is not None:
-                os.sched_setaffinity(0, {cpu})
-            os.nice(nice)
-
-        root = Path(__file__).resolve().parent.parent
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            preexec_fn=prepare,
-            cwd=root,
-        )
-        self.pid = self._process.pid
+        super().__init__(command, namespace, cpu, nice, subprocess.PIPE)
         try:
             self.url, self.udp_port = self._wait(30.0)
         except BaseException:
@@ -127,29 +212,10 @@ class Server:
             if not (task / "comm").read_text().startswith("rtcfwd-"):
                 os.sched_setaffinity(int(task.name), {cpu})
 
-    def log(self) -> str:
-        self._log.flush()
-        self._log.seek(0)
-        return self._log.read()[-4000:]
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def usage(self) -> Usage:
-        return usage(self.pid)
-
     def api(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=30) as response:
             result: dict[str, Any] = json.load(response)
             return result
-
-    def close(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def worker_totals(server_api: dict[str, Any]) -> dict[str, int]:

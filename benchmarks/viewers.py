@@ -48,6 +48,8 @@ def sample_positions(viewers: int, samples: int) -> set[int]:
 class Viewers(Worker):
     """Methods are called over :class:`benchmarks.rpc.Remote`."""
 
+    kind: type[Peer] = Peer  # how a viewer joins
+
     def __init__(
         self,
         url: str,
@@ -89,7 +91,9 @@ class Viewers(Worker):
                 sampled = number in chosen
                 address = self.probe if sampled else self.sink
                 deaf = self.deaf and not sampled
-                peer = Peer(self.url, address, certificate, deaf=deaf, srtp_profile=self.profile)
+                peer = self.kind(
+                    self.url, address, certificate, deaf=deaf, srtp_profile=self.profile
+                )
                 try:
                     await peer.join(http)
                 except Exception as error:
@@ -168,13 +172,13 @@ class Viewers(Worker):
         """
         while not self._stop.wait(_LOOK_EVERY):
             for number, peer in enumerate(list(self.sampled)):
-                self._empty(number, peer.sock)
+                self._empty(number, peer)
 
-    def _empty(self, number: int, sock: socket.socket) -> None:
+    def _empty(self, number: int, peer: Peer) -> None:
         kept = self._kept[number]
         while True:
             try:
-                data, control, _, _ = sock.recvmsg(2048, _CONTROL)
+                data, control, _, _ = peer.sock.recvmsg(2048, _CONTROL)
             except OSError:
                 return
             stamp = 0
@@ -186,6 +190,8 @@ class Viewers(Worker):
                     self._overflow[number] = int.from_bytes(value, "little")
             if data and 128 <= data[0] <= 191:
                 kept.append((stamp, data))
+            elif data and data[0] < 4:
+                self._respond(peer, data)
 
     # ---- consent ----
 
@@ -207,8 +213,16 @@ class Viewers(Worker):
             if peer not in self.sampled:
                 with contextlib.suppress(OSError):
                     while True:
-                        peer.sock.recv(2048)
+                        self._respond(peer, peer.sock.recv(2048))
         return max(self._check_at - now, 0.0)
+
+    @staticmethod
+    def _respond(peer: Peer, data: bytes) -> None:
+        """A full ICE agent checks us, too, and leaves if nobody answers."""
+        answer = peer.answer(data)
+        if answer is not None:
+            with contextlib.suppress(OSError):
+                peer.sock.send(answer)
 
     # ---- feedback ----
 
@@ -297,6 +311,8 @@ def _judge(
             counts["rtcp"] += 1
             continue
         counts["rtp"] += 1
+        if data[1] & 0x7F != AUDIO_PT and data[1] & 0x80:
+            counts["frame_ends"] += 1
         ssrc = int.from_bytes(data[8:12])
         sequences.setdefault(ssrc, set()).add(int.from_bytes(data[2:4]))
         try:
