@@ -28,7 +28,7 @@ from ..netlab import Lab
 from ..swarm import Swarm, Target, row
 
 NAMES = ("janus", "rtcfwd", "aiortc")
-STEPS = {"janus": (100, 200, 300, 400), "rtcfwd": (100, 300, 1500), "aiortc": (1, 2, 4, 6)}
+STEPS = {"janus": (100, 200, 300, 400), "rtcfwd": (100, 200, 300, 1500), "aiortc": (1, 2, 4, 6)}
 _PROFILE = "AEAD_AES_128_GCM"
 _KEPT = (
     *("viewers", "profile", "packets_per_cpu_s", "ns_per_packet", "server_core_percent"),
@@ -99,9 +99,9 @@ def _climb(
     return rows
 
 
-def times(rows: list[dict[str, Any]], peer: str) -> dict[str, float | None]:
-    """rtcfwd's packets per CPU second over the peer's: at equal viewers (the most that both
-    carried), and each at its best step."""
+def times(rows: list[dict[str, Any]], peer: str) -> dict[str, Any]:
+    """rtcfwd's packets per CPU second over the peer's: at every number of viewers that both
+    carried, and each at its best step."""
 
     def of(name: str) -> dict[int, int]:
         return {
@@ -111,10 +111,8 @@ def times(rows: list[dict[str, Any]], peer: str) -> dict[str, float | None]:
         }
 
     ours, theirs = of("rtcfwd"), of(peer)
-    both = sorted(set(ours) & set(theirs))
     return {
-        "equal_viewers": both[-1] if both else None,
-        "at_equal_viewers": round(ours[both[-1]] / theirs[both[-1]], 2) if both else None,
+        "at_viewers": {str(n): round(ours[n] / theirs[n], 2) for n in sorted({*ours} & {*theirs})},
         "at_best": round(max(ours.values()) / max(theirs.values()), 2) if ours and theirs else None,
     }
 
