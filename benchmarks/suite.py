@@ -168,6 +168,7 @@ def _alone(parts: Parts) -> list[Line]:
         for one in ("software", "device")
     ]
     calls = _row(parts, "egress", egress="gso", segmentation="software")
+    beside = parts.get("peers", {}).get("times_janus", {})
     return [
         ("memory a viewer, data plane / process, KiB", "≤ 24 / ≤ 128", _show(*kib)),
         (
@@ -182,6 +183,11 @@ def _alone(parts: Parts) -> list[Line]:
             _show(*(round(one / gso, 2) if one and gso else None for one, gso in bare)),
         ),
         ("… send calls a packet with GSO", "", _show(calls.get("send_calls_per_packet"))),
+        (
+            "Janus in the same run, × its packets per CPU second: equal viewers / each at its best",
+            "≥ 5",
+            _show(*beside.get("at_viewers", {}).values(), beside.get("at_best")),
+        ),
     ]
 
 
