@@ -26,10 +26,12 @@ uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most);
 /* Forgets the gaps outside of [first, end). */
 void rf_gaps_keep(rf_source *s, uint64_t first, uint64_t end);
 /* Every tick: NACKs that are due. */
-void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind);
+void rf_gaps_ask(rf_ctx *x, rf_peer *p, int log);
 
-/* A viewer (or the control plane) wants a key frame; any worker. */
-void rf_keyframe_want(rf_ctx *x, rf_stream *s);
+/* A viewer (or the control plane) wants a key frame of this log; any worker. */
+void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log);
+/* One came. */
+void rf_keyframe_have(rf_stream *s, int log);
 /* Every tick, by the owner: PLI or FIR if one is wanted and the last is long enough ago. */
 void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
 

@@ -91,9 +91,10 @@ static uint64_t apart(const rf_source *s, const rf_gap *g) {
     return wait > LEAST_APART_NS ? wait : LEAST_APART_NS;
 }
 
-void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
-    rf_source *s = &p->pub->source[kind];
-    rf_track *t = &p->stream->track[kind];
+void rf_gaps_ask(rf_ctx *x, rf_peer *p, int log) {
+    int kind = rf_kind_of_log(log);
+    rf_source *s = &p->pub->source[log];
+    rf_track *t = &p->stream->track[log];
     uint16_t seqs[ASK_AT_ONCE];
     int count = 0, lost = 0;
     for (int i = 0; i < s->gaps;) {
@@ -114,7 +115,7 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int kind) {
     }
     rf_set(&t->repaired, s->repaired);
     if (lost && kind == RF_VIDEO)
-        rf_keyframe_want(x, p->stream);
+        rf_keyframe_want(x, p->stream, log);
     if (!count || !p->pub->setup.track[kind].nack)
         return;
     qsort(seqs, (size_t)count, sizeof seqs[0], by_seq);

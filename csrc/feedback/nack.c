@@ -12,9 +12,10 @@ enum { TRIES = 6, MAX_ASKED = 256, FIRST_TRY = 4 };
 
 typedef struct request {
     rf_view_track_state *state;
-    rf_track *track;
+    rf_stream *stream;
     int kind;
-    uint64_t low, head;
+    int first, end; /* the logs that its packets may be from */
+    uint64_t low[RF_LOGS], head[RF_LOGS];
 } request;
 
 /* May this number be sent again now? The place to remember it in, or NULL. */
@@ -58,7 +59,8 @@ static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,
 static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, const rf_segment *g,
                    uint64_t out) {
     const rf_view_track *setup = &p->view->setup.track[r->kind];
-    const rf_slot *slot = rf_track_slot(r->track, index);
+    rf_track *track = &r->stream->track[g->log];
+    const rf_slot *slot = rf_track_slot(track, index);
     uint8_t format = slot->format & (RF_MAX_FORMATS - 1);
     uint8_t pt = setup->pt_of_format[format], rtx_pt = setup->rtx_pt_of_format[format];
     uint8_t *dst = rf_egress_room(x);
@@ -72,12 +74,12 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     rf_head head;
     if (setup->rtx_ssrc && rtx_pt != RF_NO_PT) {
         number = r->state->rtx_seq++;
-        head = rf_rewrite_rtx(p, r->track, index, g, out, rtx_pt, number, dst);
+        head = rf_rewrite_rtx(p, track, index, g, out, rtx_pt, number, dst);
     } else {
-        head = rf_rewrite(p, r->track, index, g, out, pt, dst);
+        head = rf_rewrite(p, track, index, g, out, pt, dst);
     }
     rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN,
-                  rf_track_room(r->track, index) + slot->payload_at, slot->payload_len);
+                  rf_track_room(track, index) + slot->payload_at, slot->payload_len);
     rf_count(&r->state->resent, 1);
     rf_count(&r->state->resent_bytes, head.total + slot->payload_len);
 }
@@ -88,18 +90,21 @@ static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
     const rf_segment *g = segment_of(r->state, out, &stream_seq);
     uint64_t index = RF_NO_PIN;
     if (g && out < r->state->next_out)
-        index = rf_track_find(r->track, stream_seq, r->low, r->head);
-    if (index == RF_NO_PIN || index >= r->state->cursor) {
+        index =
+            rf_track_find(&r->stream->track[g->log], stream_seq, r->low[g->log], r->head[g->log]);
+    /* In the log that it has left everything may be sent: it will get no more from there. */
+    if (index == RF_NO_PIN || (g->log == r->state->log && index >= r->state->cursor)) {
         rf_drop_peer(x, p, RF_DROP_nack_unknown);
         return;
     }
-    size_t bytes = rf_track_slot(r->track, index)->payload_len + 40u;
+    const rf_track *track = &r->stream->track[g->log];
+    size_t bytes = rf_track_slot(track, index)->payload_len + 40u;
     rf_resend *place = gate(x, p->view, r->kind, out);
     if (!place) {
         rf_drop_peer(x, p, RF_DROP_nack_gated);
         return;
     }
-    if (!afford(x, p, r->track, place->tries ? bytes : bytes / FIRST_TRY)) {
+    if (!afford(x, p, track, place->tries ? bytes : bytes / FIRST_TRY)) {
         rf_drop_peer(x, p, RF_DROP_nack_budget);
         return;
     }
@@ -113,7 +118,9 @@ static int prepare(rf_peer *p, uint32_t ssrc, request *r) {
         const rf_view_track *setup = &p->view->setup.track[r->kind];
         if (setup->present && setup->nack && setup->ssrc == ssrc) {
             r->state = &p->view->track[r->kind];
-            r->track = &p->stream->track[r->kind];
+            r->stream = p->stream;
+            r->first = r->kind;
+            r->end = r->kind == RF_AUDIO ? RF_AUDIO + 1 : rf_stream_logs(p->stream);
             return 1;
         }
     }
@@ -127,11 +134,14 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
     if (rf_rtcp_nack(item, &ssrc, &pairs) != RF_OK || !p->has_path || !prepare(p, ssrc, &r))
         return;
     int pin = p->stream->owner != x->worker;
-    if (pin) {
-        r.low = rf_track_pin(r.track, x->worker, &r.head);
-    } else {
-        r.head = atomic_load_explicit(&r.track->head, memory_order_relaxed);
-        r.low = rf_track_low(r.track, r.head);
+    for (int i = r.first; i < r.end; i++) {
+        rf_track *t = &r.stream->track[i];
+        if (pin) {
+            r.low[i] = rf_track_pin(t, x->worker, &r.head[i]);
+        } else {
+            r.head[i] = atomic_load_explicit(&t->head, memory_order_relaxed);
+            r.low[i] = rf_track_low(t, r.head[i]);
+        }
     }
     int asked = 0;
     for (int i = 0; i < pairs && asked < MAX_ASKED; i++) {
@@ -147,6 +157,6 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
         }
     }
     rf_egress_flush(x);
-    if (pin)
-        rf_track_unpin(r.track, x->worker);
+    for (int i = r.first; pin && i < r.end; i++)
+        rf_track_unpin(&r.stream->track[i], x->worker);
 }

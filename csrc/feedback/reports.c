@@ -23,7 +23,7 @@ int rf_feedback_begin(rf_writer *w, const rf_pub *pub) {
 
 void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
     rf_pub *pub = p->pub;
-    for (int k = 0; k < RF_KINDS; k++) {
+    for (int k = 0; k < RF_LOGS; k++) {
         rf_source *s = &pub->source[k];
         if (!s->ssrc || s->ssrc != sr->ssrc)
             continue;
@@ -40,7 +40,7 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
         else
             pub->ntp_offset_ns += drift / 64;
         pub->has_offset = 1;
-        uint32_t rate = pub->setup.track[k].clock_rate;
+        uint32_t rate = pub->setup.track[rf_kind_of_log(k)].clock_rate;
         uint64_t at = (uint64_t)((int64_t)theirs + pub->ntp_offset_ns);
         atomic_store_explicit(&p->stream->track[k].clock_line,
                               rf_clock_line(sr->rtp_ts + s->ts_delta, at, rate),
@@ -51,7 +51,7 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
 
 /* 1 when a track has been on the air for 10 s without a report of its sender. */
 static int reports_missing(const rf_ctx *x, const rf_peer *p) {
-    for (int k = 0; k < RF_KINDS; k++) {
+    for (int k = 0; k < RF_LOGS; k++) {
         const rf_source *s = &p->pub->source[k];
         uint64_t line = atomic_load_explicit(&p->stream->track[k].clock_line, memory_order_relaxed);
         if (s->started && !(line & RF_CLOCK_VALID) && x->now_ns - s->first_media_ns >= 10 * SECOND)
@@ -65,14 +65,14 @@ void rf_report_arrival_clock(rf_ctx *x, rf_peer *p) {
     if (pub->arrival_clock || !reports_missing(x, p))
         return;
     pub->arrival_clock = 1;
-    for (int k = 0; k < RF_KINDS; k++) {
+    for (int k = 0; k < RF_LOGS; k++) {
         rf_track *t = &p->stream->track[k];
         if (!pub->source[k].started)
             continue;
-        atomic_store_explicit(
-            &t->clock_line,
-            rf_clock_line(t->highest_ts, t->highest_ns, pub->setup.track[k].clock_rate),
-            memory_order_relaxed);
+        atomic_store_explicit(&t->clock_line,
+                              rf_clock_line(t->highest_ts, t->highest_ns,
+                                            pub->setup.track[rf_kind_of_log(k)].clock_rate),
+                              memory_order_relaxed);
     }
 }
 
@@ -106,18 +106,18 @@ static void block_of(const rf_ctx *x, rf_source *s, rf_track *t, rf_report_block
 
 void rf_report_publisher(rf_ctx *x, rf_peer *p) {
     rf_pub *pub = p->pub;
-    rf_report_block blocks[RF_KINDS];
-    uint32_t ssrcs[RF_KINDS], self = pub->setup.local_ssrc;
+    rf_report_block blocks[RF_LOGS];
+    uint32_t ssrcs[RF_LOGS], self = pub->setup.local_ssrc;
     int count = 0, remb = 0;
     if (!pub->first_media_ns || x->now_ns < pub->next_report_ns)
         return;
     pub->next_report_ns = x->now_ns + SECOND;
-    for (int k = 0; k < RF_KINDS; k++) {
+    for (int k = 0; k < RF_LOGS; k++) {
         rf_source *s = &pub->source[k];
         if (!s->ssrc)
             continue;
         block_of(x, s, &p->stream->track[k], &blocks[count]);
-        if (pub->setup.track[k].remb)
+        if (pub->setup.track[rf_kind_of_log(k)].remb)
             ssrcs[remb++] = s->ssrc;
         count++;
     }
@@ -133,13 +133,19 @@ void rf_report_publisher(rf_ctx *x, rf_peer *p) {
 
 /* ---- to a viewer ---- */
 
+/* The log that a viewer's track is fed from. */
+static const rf_track *log_of(const rf_peer *p, int kind) {
+    return &p->stream->track[p->view->track[kind].log];
+}
+
 /* 1 when every track on the air has a clock line. */
-static int lines_known(const rf_stream *s) {
+static int lines_known(const rf_peer *p) {
     int any = 0;
     for (int k = 0; k < RF_KINDS; k++) {
-        if (!atomic_load_explicit(&s->track[k].active, memory_order_relaxed))
+        const rf_track *t = log_of(p, k);
+        if (!atomic_load_explicit(&t->active, memory_order_relaxed))
             continue;
-        if (!(atomic_load_explicit(&s->track[k].clock_line, memory_order_relaxed) & RF_CLOCK_VALID))
+        if (!(atomic_load_explicit(&t->clock_line, memory_order_relaxed) & RF_CLOCK_VALID))
             return 0;
         any = 1;
     }
@@ -153,13 +159,13 @@ static int due(const rf_ctx *x, const rf_view_track_state *s) {
 
 static int write_sr(rf_ctx *x, rf_peer *p, int kind, rf_writer *w) {
     rf_view_track_state *s = &p->view->track[kind];
-    const rf_track *t = &p->stream->track[kind];
+    const rf_track *t = log_of(p, kind);
     uint32_t rate = atomic_load_explicit(&t->clock_rate, memory_order_relaxed);
     uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
     rf_sender_info info = {
         .ssrc = p->view->setup.track[kind].ssrc,
         .ntp = rf_ntp(x->now_ns + x->config->wall_offset_ns),
-        .rtp_ts = rf_clock_ts(line, x->now_ns, rate),
+        .rtp_ts = rf_clock_ts(line, x->now_ns, rate) + s->ts_offset,
         .packets = (uint32_t)rf_read(&s->packets),
         .octets = (uint32_t)rf_read(&s->octets),
     };
@@ -174,11 +180,11 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p) {
     rf_writer w = {buffer, 0, 512};
     uint32_t ssrcs[RF_KINDS];
     int count = 0;
-    if (!lines_known(p->stream))
+    if (!lines_known(p))
         return;
     for (int k = 0; k < RF_KINDS; k++) {
         if (!p->view->setup.track[k].present || !due(x, &p->view->track[k]) ||
-            !atomic_load_explicit(&p->stream->track[k].active, memory_order_relaxed))
+            !atomic_load_explicit(&log_of(p, k)->active, memory_order_relaxed))
             continue;
         if (write_sr(x, p, k, &w))
             return;

@@ -62,7 +62,7 @@ static void key_frame_wish(rf_ctx *x, rf_peer *p, uint32_t ssrc) {
         return;
     rf_count(&p->view->track[k].plis, 1);
     if (!is_starting(x, p))
-        rf_keyframe_want(x, p->stream);
+        rf_keyframe_want(x, p->stream, p->view->track[k].log);
 }
 
 static void viewer_feedback(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {

@@ -20,6 +20,9 @@
 #define RF_MAX_PATHS 8    /* validated tuples of one peer */
 #define RF_MAX_FORMATS 16 /* formats (codec + fmtp) that one track ever carried */
 #define RF_MAX_DATAGRAM 1600
+#define RF_LAYERS 4                        /* simulcast layers of one video track */
+#define RF_LOGS (RF_KINDS + RF_LAYERS - 1) /* audio, then one log a layer */
+#define RF_MAX_PARAMETERS 1024
 #define RF_MAX_EXT_KINDS 16
 #define RF_NO_PT 255
 
@@ -121,6 +124,11 @@ typedef struct rf_pub_format {
     uint8_t rtx_pt; /* RF_NO_PT: none */
 } rf_pub_format;
 
+typedef struct rf_rid_name {
+    char id[16];
+    uint8_t len;
+} rf_rid_name;
+
 typedef struct rf_pub_track {
     uint8_t present;
     uint8_t nack, pli, fir, remb;
@@ -132,6 +140,10 @@ typedef struct rf_pub_track {
     uint32_t ssrc[4];
     uint32_t rtx_ssrc[4]; /* rtx_ssrc[i] repairs ssrc[i]; 0: not signalled */
     rf_pub_format format[RF_MAX_FORMATS];
+    uint8_t layers; /* simulcast (RFC 8853): that many rids; 0 and 1: one layer, found without */
+    rf_rid_name rid[RF_LAYERS];
+    uint16_t parameters_len; /* H264 sets from the offer, each behind its length in 16 bits */
+    uint8_t parameters[RF_MAX_PARAMETERS];
 } rf_pub_track;
 
 typedef struct rf_publication {
@@ -165,6 +177,10 @@ typedef struct rf_subscription {
 int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *s);
 /* A format that appeared after the viewer joined (codec change of the publisher). */
 int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt);
+/* Which simulcast layer a viewer gets from the next key frame of it on: its number in the
+ * publication, or -1 for the best that is on the air. A layer that falls silent is stood in for by
+ * the next lower one. */
+int rf_peer_layer(rf_forwarder *f, rf_handle peer, int layer);
 /* Ask the stream's publisher for a key frame, merged and bounded with the viewers' own wishes. */
 int rf_stream_keyframe(rf_forwarder *f, rf_handle stream);
 
@@ -215,11 +231,19 @@ typedef struct rf_track_stats {
     uint32_t jitter; /* RTP clock units */
     uint32_t clock_rate;
     uint32_t ssrc;
+    uint64_t b_frames;           /* packets that begin a B slice (H264), since publish */
+    uint64_t parameters_added;   /* key frames that were given their parameter sets here */
+    uint64_t parameters_missing; /* key frames that came without, and none were known */
+    uint64_t bitrate;            /* bits of payload a second; simulcast only */
+    uint16_t width, height;      /* of the newest key frame, 0: not known */
     uint8_t format, codec, active, pad;
 } rf_track_stats;
 
 typedef struct rf_stream_stats {
-    rf_track_stats track[RF_KINDS];
+    rf_track_stats track[RF_KINDS]; /* video: all layers together, the best one's format */
+    rf_track_stats layer[RF_LAYERS];
+    uint8_t layers; /* of the newest publication; 0: no simulcast */
+    uint8_t best;   /* what viewers without a choice get; 255: not known yet */
     uint32_t viewers;
     uint32_t worker;
 } rf_stream_stats;
@@ -234,6 +258,7 @@ typedef struct rf_view_track_stats {
     int32_t cumulative_lost;
     uint32_t jitter;
     uint32_t ssrc;
+    uint32_t layer; /* that it gets now; simulcast only */
 } rf_view_track_stats;
 
 typedef struct rf_peer_stats {

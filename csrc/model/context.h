@@ -74,8 +74,9 @@ typedef struct rf_sub { /* this worker's viewers of one stream */
     uint32_t count, cap;
     uint32_t resume; /* viewer to begin with */
     uint8_t pending; /* some viewer has more to get */
-    uint64_t seen[RF_KINDS];
-    uint64_t low[RF_KINDS], head[RF_KINDS]; /* during a pass */
+    int logs;        /* the stream's, during a pass */
+    uint64_t seen[RF_LOGS];
+    uint64_t low[RF_LOGS], head[RF_LOGS]; /* during a pass */
 } rf_sub;
 
 typedef struct rf_job_info {

@@ -1,5 +1,5 @@
-/* A publisher's sources: one RTP source per kind, its sequence state, its gaps, its clock.
- * Only the stream's owner touches it. */
+/* A publisher's sources: one RTP source for audio and for each layer of video, its sequence state,
+ * its gaps, its clock. Only the stream's owner touches it. */
 #ifndef RF_MODEL_PUBLISHER_H
 #define RF_MODEL_PUBLISHER_H
 
@@ -7,6 +7,24 @@
 #include "rtcfwd.h"
 
 #define RF_GAPS 256
+#define RF_PPS 4
+
+/* H264 parameter sets, as they last came (path/parameters.c). */
+typedef struct rf_parameters {
+    uint8_t sps[256];
+    uint16_t sps_len; /* 0: none */
+    struct {
+        uint8_t bytes[128];
+        uint8_t len;
+        uint8_t id;
+    } pps[RF_PPS];
+    int pps_count;
+    /* the access unit that is arriving */
+    uint32_t ts;
+    uint8_t has_ts, has_sps, served; /* served: it was given some here */
+    uint8_t counted;
+    uint8_t bare; /* this publisher sends key frames without them */
+} rf_parameters;
 
 typedef struct rf_gap {
     uint64_t ext;
@@ -38,23 +56,23 @@ typedef struct rf_source {
     int sr_count;
     uint64_t first_media_ns, last_media_ns;
     uint64_t repaired;
+    uint64_t keyframe_asked_ns;
+    uint8_t params_seen; /* parameter sets came, or were asked for */
+    uint8_t fir_seq;
+    rf_parameters parameters;
 } rf_source;
 
 typedef struct rf_pub {
     rf_publication setup;
-    rf_source source[RF_KINDS];
+    rf_source source[RF_LOGS];
     int64_t ntp_offset_ns; /* our monotonic clock minus the publisher's NTP, both in ns */
     int has_offset;
     int arrival_clock; /* no SR came in time: arrival stands in, for good */
     uint64_t rtt_ns;
     uint64_t first_media_ns, last_media_ns;
     uint64_t next_report_ns;
-    uint64_t keyframe_asked_ns;
-    uint8_t fir_seq;
-    uint8_t params_seen; /* parameter sets came, or were asked for */
+    uint64_t next_rank_ns; /* of simulcast layers */
     int silent;
-    uint8_t sps[256];
-    uint16_t sps_len;
 } rf_pub;
 
 #endif

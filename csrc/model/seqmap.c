@@ -21,6 +21,15 @@ void rf_seqmap_leave_out(rf_seqmap *m, uint64_t ext) {
     m->count++;
 }
 
+void rf_seqmap_insert(rf_seqmap *m, uint64_t ext, int count) {
+    uint32_t newest = (m->count - 1) % RF_SEQMAP_SEGMENTS;
+    int64_t delta = m->segment[newest].delta + count;
+    if (m->segment[newest].first_ext != ext)
+        newest = m->count++ % RF_SEQMAP_SEGMENTS;
+    m->segment[newest].first_ext = ext;
+    m->segment[newest].delta = delta;
+}
+
 int rf_seqmap_find(const rf_seqmap *m, uint64_t ext, uint64_t *stream_seq) {
     uint32_t kept = m->count < RF_SEQMAP_SEGMENTS ? m->count : RF_SEQMAP_SEGMENTS;
     for (uint32_t back = 0; back < kept; back++) {

@@ -23,6 +23,9 @@ typedef struct rf_seqmap {
 void rf_seqmap_start(rf_seqmap *m, uint64_t ext, uint64_t stream_seq);
 /* ext gets no number: everything behind it moves down by one. */
 void rf_seqmap_leave_out(rf_seqmap *m, uint64_t ext);
+/* `count` packets of our own take the numbers that ext was to get; it and everything behind it
+ * moves up. Only while nothing from ext on has a number. */
+void rf_seqmap_insert(rf_seqmap *m, uint64_t ext, int count);
 /* 1 and *stream_seq, or 0: older than the map reaches, or left out. */
 int rf_seqmap_find(const rf_seqmap *m, uint64_t ext, uint64_t *stream_seq);
 

@@ -1,4 +1,5 @@
-/* A stream: two track logs that outlive its publishers, and what the workers tell each other of it.
+/* A stream: track logs (audio, video; one more for each further simulcast layer) that outlive its
+ * publishers, and what the workers tell each other of it.
  * Made and freed by the control plane's thread; freed when every worker has let go (refs). */
 #ifndef RF_MODEL_STREAM_H
 #define RF_MODEL_STREAM_H
@@ -9,11 +10,25 @@ typedef struct rf_stream {
     rf_handle handle;
     uint16_t owner;     /* worker that writes the logs */
     uint8_t told_close; /* control plane's thread only: nothing more may be asked of it */
-    rf_track track[RF_KINDS];
+    rf_track track[RF_LOGS];
+    _Atomic uint32_t logs; /* how many of them exist; never fewer than before */
+    /* The log for a viewer without a choice, then for a viewer of each layer (path/layer.c). */
+    _Atomic uint8_t use[1 + RF_LAYERS];
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
-    _Atomic uint32_t keyframe_wanted;
-    _Atomic uint32_t refs; /* workers that may still hold a pointer */
+    _Atomic uint32_t keyframe_wanted; /* bit i: of log i */
+    _Atomic uint32_t refs;            /* workers that may still hold a pointer */
+    uint8_t told_layers;              /* control plane's thread only */
 } rf_stream;
+
+#define RF_NO_LOG 255
+
+static inline int rf_kind_of_log(int log) {
+    return log == RF_AUDIO ? RF_AUDIO : RF_VIDEO;
+}
+
+static inline int rf_stream_logs(const rf_stream *s) {
+    return (int)atomic_load_explicit(&s->logs, memory_order_acquire);
+}
 
 #endif

@@ -6,13 +6,17 @@
 
 #include "base/error.h"
 
-enum { FRAME_REACH = 17 }; /* packets missing before a frame that may belong to it */
+enum {
+    FRAME_REACH = 17, /* packets missing before a frame that may belong to it */
+    LATE_REACH = 512  /* how far back a key frame is looked for whose start comes late */
+};
 
-int rf_track_init(rf_track *t, int kind, uint32_t slots) {
+int rf_track_init(rf_track *t, int kind, int log, uint32_t slots) {
     memset(t, 0, sizeof *t);
     if (slots == 0 || (slots & (slots - 1)))
         return RF_EINVAL;
     t->kind = (uint8_t)kind;
+    t->log = (uint8_t)log;
     t->mask = slots - 1;
     t->slots = calloc(slots, sizeof *t->slots);
     t->room = malloc((size_t)slots * RF_SLOT_STRIDE);
@@ -48,6 +52,44 @@ rf_slot *rf_track_reserve(rf_track *t, int workers, int own) {
     return rf_track_slot(t, head);
 }
 
+static void key_begins(rf_track *t, uint64_t index, uint64_t seq, uint64_t arrival_ns) {
+    atomic_store_explicit(&t->key_seq, seq, memory_order_relaxed);
+    atomic_store_explicit(&t->key_start, index + 1, memory_order_release);
+    rf_count(&t->keyframes, 1);
+    if (t->key_arrival_ns)
+        atomic_store_explicit(&t->key_interval_ns, arrival_ns - t->key_arrival_ns,
+                              memory_order_relaxed);
+    t->key_arrival_ns = arrival_ns;
+}
+
+/* A key frame shows itself by its first packet only; when that one was repaired, later frames may
+ * have begun meanwhile. The frame's other packets stand in the log already: it began there. */
+static void late_key(rf_track *t, const rf_slot *slot, uint64_t head) {
+    uint64_t start = atomic_load_explicit(&t->key_start, memory_order_relaxed);
+    uint64_t reach = t->mask / 2 < LATE_REACH ? t->mask / 2 : LATE_REACH;
+    uint64_t floor = head > reach ? head - reach : 0;
+    uint64_t first = head, seq = slot->stream_seq, before = 0;
+    if (start > floor)
+        floor = start - 1;
+    for (uint64_t i = floor; i < head; i++) {
+        const rf_slot *other = rf_track_slot(t, i);
+        if (other->ts != slot->ts)
+            continue;
+        if (i == start - 1)
+            return; /* known */
+        first = i < first ? i : first;
+        seq = other->stream_seq < seq ? other->stream_seq : seq;
+    }
+    for (uint64_t i = floor; i < head; i++) {
+        const rf_slot *other = rf_track_slot(t, i);
+        if (other->stream_seq < seq && other->stream_seq > before)
+            before = other->stream_seq;
+    }
+    if (start == floor + 1 && rf_track_slot(t, floor)->stream_seq > seq)
+        return; /* there is a newer one */
+    key_begins(t, first, seq - before <= FRAME_REACH ? before + 1 : seq, slot->arrival_ns);
+}
+
 void rf_track_commit(rf_track *t, rf_slot *slot, int key) {
     uint64_t head = atomic_load_explicit(&t->head, memory_order_relaxed);
     t->appended_bytes += slot->payload_len;
@@ -72,17 +114,12 @@ void rf_track_commit(rf_track *t, rf_slot *slot, int key) {
     atomic_store_explicit(&t->by_seq[slot->stream_seq & t->mask], head + 1, memory_order_release);
     if (slot->ts == t->frame_ts) {
         uint64_t start = atomic_load_explicit(&t->key_start, memory_order_relaxed);
-        if (key && start != t->frame_start + 1) {
+        if (key && start != t->frame_start + 1)
+            key_begins(t, t->frame_start, t->frame_seq, slot->arrival_ns);
+        else if (start == t->frame_start + 1)
             atomic_store_explicit(&t->key_seq, t->frame_seq, memory_order_relaxed);
-            atomic_store_explicit(&t->key_start, t->frame_start + 1, memory_order_release);
-            rf_count(&t->keyframes, 1);
-            if (t->key_arrival_ns)
-                atomic_store_explicit(&t->key_interval_ns, slot->arrival_ns - t->key_arrival_ns,
-                                      memory_order_relaxed);
-            t->key_arrival_ns = slot->arrival_ns;
-        } else if (start == t->frame_start + 1) {
-            atomic_store_explicit(&t->key_seq, t->frame_seq, memory_order_relaxed);
-        }
+    } else if (key) {
+        late_key(t, slot, head);
     }
     rf_count(&t->packets, 1);
     rf_count(&t->bytes, slot->payload_len);

@@ -55,7 +55,7 @@ typedef struct rf_track {
     uint8_t *room;            /* owned: slot count × RF_SLOT_STRIDE */
     _Atomic uint64_t *by_seq; /* owned: stream_seq & mask -> index + 1 */
     uint64_t mask;
-    uint8_t kind;
+    uint8_t kind, log; /* log: its place in its stream */
 
     /* written by the stream's owner, read by every worker */
     _Alignas(64) _Atomic uint64_t head;
@@ -73,20 +73,23 @@ typedef struct rf_track {
     uint64_t highest_seq; /* highest stream_seq in the log */
     uint64_t highest_ns;  /* when it arrived */
     uint32_t highest_ts;
-    uint32_t frame_ts;       /* timestamp of the frame that is arriving … */
-    uint64_t frame_start;    /* … and the index of its first packet */
-    uint64_t frame_seq;      /* … and its lowest stream_seq */
-    uint64_t key_arrival_ns; /* of the newest key frame */
+    uint32_t frame_ts;           /* timestamp of the frame that is arriving … */
+    uint64_t frame_start;        /* … and the index of its first packet */
+    uint64_t frame_seq;          /* … and its lowest stream_seq */
+    uint64_t key_arrival_ns;     /* of the newest key frame */
+    uint64_t bits_seen, bits_ns; /* of the bitrate's measuring */
     int has_packets;
 
     /* figures */
     rf_counter packets, bytes, keyframes, duplicates;
     _Atomic uint32_t format, codec, ssrc, jitter, active;
     rf_counter lost, repaired, nacks_sent, keyframe_requests;
+    rf_counter b_frames, parameters_added, parameters_missing, bitrate;
+    _Atomic uint32_t size; /* width << 16 | height */
 } rf_track;
 
 /* slots: a power of two. RF_ENOMEM. */
-int rf_track_init(rf_track *t, int kind, uint32_t slots);
+int rf_track_init(rf_track *t, int kind, int log, uint32_t slots);
 void rf_track_free(rf_track *t);
 
 static inline rf_slot *rf_track_slot(const rf_track *t, uint64_t index) {

@@ -31,7 +31,9 @@ enum rf_view_state {
 typedef struct rf_segment {
     uint64_t first_out;    /* 64-bit out_seq */
     uint64_t first_stream; /* stream_seq that first_out stands for */
-    uint8_t greets;        /* the viewer's first: its packets carry MID and playout-delay */
+    uint32_t ts_offset;
+    uint8_t log;    /* that its packets are from */
+    uint8_t greets; /* the viewer's first: its packets carry MID and playout-delay */
 } rf_segment;
 
 typedef struct rf_resend {
@@ -48,12 +50,16 @@ typedef struct rf_view_track_state {
     uint8_t segments;           /* in use */
     uint8_t present;            /* negotiated: a copy of the set-up's */
     uint8_t sr_count;
-    uint32_t ssrc; /* a copy of the set-up's */
+    uint8_t log;        /* of its stream, that the cursor is in */
+    uint8_t open_frame; /* the newest packet sent was not its frame's last */
+    uint32_t ssrc;      /* a copy of the set-up's */
     uint32_t poster_ts;
-    uint64_t cursor;   /* log index of the next packet to send */
-    uint64_t next_out; /* out_seq of the next new segment's first packet: highest sent + 1 */
-    uint64_t cut;      /* lowest stream_seq of the newest segment: nothing older is sent */
-    rf_counter octets; /* of payload, for sender reports */
+    uint32_t last_ts;   /* of the newest packet sent, on the viewer's clock */
+    uint32_t ts_offset; /* of the next segment */
+    uint64_t cursor;    /* log index of the next packet to send */
+    uint64_t next_out;  /* out_seq of the next new segment's first packet: highest sent + 1 */
+    uint64_t cut;       /* lowest stream_seq of the newest segment: nothing older is sent */
+    rf_counter octets;  /* of payload, for sender reports */
     rf_counter packets, bytes;
     rf_counter told_cursor;               /* the cursor, for figures */
     uint8_t pt_of_format[RF_MAX_FORMATS]; /* a copy of the set-up's */
@@ -63,7 +69,9 @@ typedef struct rf_view_track_state {
     uint64_t rtx_seq;
     uint64_t live_ns; /* when the newest start burst was over */
     uint64_t sr_ns;
+    uint8_t choice; /* place in rf_stream.use: 0 the best layer, 1 + its number for another */
     /* figures */
+    _Atomic uint8_t told_log;
     rf_counter resent, resent_bytes, nacks, plis, skipped;
     _Atomic uint32_t fraction_lost, jitter;
     _Atomic int32_t cumulative_lost;

@@ -1,7 +1,8 @@
-/* Stages 4 and 5: parse a publisher's RTP packet, find its track, give it the stream's number and
+/* Stage 4: parse a publisher's RTP packet, find its track, give it the stream's number and
  * clock, and write it behind the log's head.
  *
  * Routing (RFC 9143 section 9.2): known SSRC, MID extension, signalled SSRC, unique payload type.
+ * A simulcast layer's SSRC is learnt by its RID, its RTX by the repaired RID (RFC 8852).
  * RTX (RFC 4588) is undone first. A publication opens its map at the first packet, video at the
  * first key frame, and continues the stream's numbers and clock from where they stood. */
 #include "base/error.h"
@@ -25,6 +26,7 @@ typedef struct arrival {
     rf_ext_item items[MAX_ITEMS];
     int item_count;
     int kind;
+    int log; /* of the stream, and source of the publisher */
     int is_rtx;
     const rf_pub_format *format;
     uint64_t ext;
@@ -39,11 +41,25 @@ static const rf_pub_format *format_of(const rf_pub_track *t, uint8_t pt, int rtx
     return NULL;
 }
 
-static int kind_by_ssrc(const rf_pub *pub, uint32_t ssrc) {
-    for (int k = 0; k < RF_KINDS; k++)
-        if (pub->setup.track[k].present && ssrc &&
-            (pub->source[k].ssrc == ssrc || pub->source[k].rtx_ssrc == ssrc))
-            return k;
+static int log_by_ssrc(const rf_pub *pub, uint32_t ssrc) {
+    for (int i = 0; i < RF_LOGS; i++)
+        if (pub->setup.track[rf_kind_of_log(i)].present && ssrc &&
+            (pub->source[i].ssrc == ssrc || pub->source[i].rtx_ssrc == ssrc))
+            return i;
+    return -1;
+}
+
+/* The layer that a RID or a repaired RID names. */
+static int log_by_rid(const rf_pub *pub, const arrival *a) {
+    const rf_pub_track *t = &pub->setup.track[RF_VIDEO];
+    for (int i = 0; i < a->item_count; i++) {
+        const rf_ext_item *e = &a->items[i];
+        if (e->kind != RF_EXT_RID && e->kind != RF_EXT_RRID)
+            continue;
+        for (int n = 0; n < t->layers && n < RF_LAYERS; n++)
+            if (t->rid[n].len == e->len && memcmp(t->rid[n].id, e->data, e->len) == 0)
+                return RF_VIDEO + n;
+    }
     return -1;
 }
 
@@ -85,9 +101,8 @@ static int kind_by_pt(const rf_pub *pub, uint8_t pt) {
 }
 
 static int route(const rf_pub *pub, arrival *a) {
-    a->kind = kind_by_ssrc(pub, a->rtp.ssrc);
-    if (a->kind < 0)
-        a->kind = kind_by_mid(pub, a);
+    a->log = log_by_ssrc(pub, a->rtp.ssrc);
+    a->kind = a->log < 0 ? kind_by_mid(pub, a) : rf_kind_of_log(a->log);
     if (a->kind < 0)
         a->kind = kind_by_signal(pub, a->rtp.ssrc);
     if (a->kind < 0)
@@ -95,6 +110,10 @@ static int route(const rf_pub *pub, arrival *a) {
     if (a->kind < 0)
         return RF_DROP_unknown_ssrc;
     const rf_pub_track *t = &pub->setup.track[a->kind];
+    if (a->log < 0)
+        a->log = a->kind == RF_VIDEO && t->layers > 1 ? log_by_rid(pub, a) : a->kind;
+    if (a->log < 0)
+        return RF_DROP_unknown_ssrc; /* which layer it is will be told by another packet */
     a->format = format_of(t, a->rtp.pt, 0);
     if (!a->format) {
         a->format = format_of(t, a->rtp.pt, 1);
@@ -131,7 +150,10 @@ static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t ra
 static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
     uint32_t rtx = s->rtx_ssrc;
     uint64_t repair = s->repair_ns;
+    rf_parameters parameters = s->parameters;
     memset(s, 0, sizeof *s);
+    s->parameters = parameters;
+    s->parameters.has_ts = 0;
     s->ssrc = ssrc;
     s->rtx_ssrc = rtx;
     s->repair_ns = repair;
@@ -166,10 +188,34 @@ static int number(rf_ctx *x, rf_source *s, arrival *a) {
     return -1;
 }
 
+/* Where the stream's clock stands now: on the track's old line; a layer's first time, on that of
+ * the layers that are there. *least: what has been used up. 0: nothing to go by. */
+static int clock_at(rf_ctx *x, const rf_stream *stream, const rf_track *t, uint32_t rate,
+                    uint32_t *at, uint32_t *least) {
+    if (t->has_packets) {
+        uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
+        *at = line & RF_CLOCK_VALID ? rf_clock_ts(line, x->now_ns, rate)
+                                    : t->highest_ts + rf_ticks(x->now_ns - t->highest_ns, rate);
+        *least = t->highest_ts + rate / 50;
+        return 1;
+    }
+    for (int i = RF_VIDEO; t->kind == RF_VIDEO && i < rf_stream_logs(stream); i++) {
+        const rf_track *other = &stream->track[i];
+        if (!other->has_packets)
+            continue;
+        *at = *least = other->highest_ts + rf_ticks(x->now_ns - other->highest_ns, rate);
+        return 1;
+    }
+    return 0;
+}
+
 /* Opens the map at this packet: next free number, clock on the stream's old line. What is missing
  * just before it may be the beginning of the same key frame, so it gets numbers too. What overtook
  * it was held back, and counts as missing. */
-static void open_map(rf_ctx *x, rf_source *s, rf_track *t, const arrival *a, uint32_t rate) {
+static void open_map(rf_ctx *x, const rf_stream *stream, rf_source *s, const arrival *a,
+                     uint32_t rate) {
+    rf_track *t = (rf_track *)&stream->track[a->log];
+    uint32_t at, least;
     if (!t->has_packets)
         t->highest_seq = FIRST_STREAM_SEQ - 1;
     uint64_t first = a->ext - rf_gaps_before(s, a->ext, KEY_REACH);
@@ -177,16 +223,8 @@ static void open_map(rf_ctx *x, rf_source *s, rf_track *t, const arrival *a, uin
     rf_gaps_keep(s, first, a->ext);
     s->highest_ext = a->ext;
     s->ts_delta = 0;
-    if (t->has_packets) {
-        uint64_t line = atomic_load_explicit(&t->clock_line, memory_order_relaxed);
-        uint32_t at = rf_clock_ts(line, x->now_ns, rate);
-        uint32_t least = t->highest_ts + rate / 50;
-        if (!(line & RF_CLOCK_VALID))
-            at = t->highest_ts + rf_ticks(x->now_ns - t->highest_ns, rate);
-        if ((int32_t)(at - least) < 0)
-            at = least;
-        s->ts_delta = at - a->rtp.ts;
-    }
+    if (clock_at(x, stream, t, rate, &at, &least))
+        s->ts_delta = ((int32_t)(at - least) < 0 ? least : at) - a->rtp.ts;
     s->started = 1;
     s->held = 0;
 }
@@ -222,17 +260,6 @@ static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *
         memcpy(room + at, a->rtp.payload, slot->payload_len);
 }
 
-static void tell_parameters(rf_ctx *x, rf_peer *p, const arrival *a) {
-    size_t len = 0;
-    const uint8_t *sps = rf_h264_find_sps(a->rtp.payload, a->rtp.payload_len, &len);
-    rf_pub *pub = p->pub;
-    if (!sps || len > sizeof pub->sps || (len == pub->sps_len && memcmp(sps, pub->sps, len) == 0))
-        return;
-    memcpy(pub->sps, sps, len);
-    pub->sps_len = (uint16_t)len;
-    rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, sps, len, 0);
-}
-
 static void wake_readers(rf_ctx *x, rf_stream *s) {
     uint64_t others =
         atomic_load_explicit(&s->subscribers, memory_order_seq_cst) & ~(1ull << x->worker);
@@ -241,14 +268,16 @@ static void wake_readers(rf_ctx *x, rf_stream *s) {
             rf_waker_ring(&x->shared->mailbox[w].waker);
 }
 
+/* `before`: so many numbers ahead of its own, for what is put in front of it. */
 static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data,
-                   unsigned flags, int padding) {
-    rf_track *t = &p->stream->track[a->kind];
+                   unsigned flags, int padding, int before) {
+    rf_track *t = &p->stream->track[a->log];
     uint64_t stream_seq;
     if (!rf_seqmap_find(&s->map, a->ext, &stream_seq)) {
         rf_drop_peer(x, p, RF_DROP_too_old);
         return;
     }
+    stream_seq -= (uint64_t)before;
     uint64_t head = atomic_load_explicit(&t->head, memory_order_relaxed);
     /* Half a log: so, whatever the order of arrival, a number that is still accepted is still found
      * if it was here before, and never gets a second content. */
@@ -286,7 +315,7 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
 
 static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
     rf_pub *pub = p->pub;
-    rf_track *t = &p->stream->track[a->kind];
+    rf_track *t = &p->stream->track[a->log];
     s->last_media_ns = pub->last_media_ns = x->now_ns;
     if (!pub->first_media_ns) {
         pub->first_media_ns = x->now_ns;
@@ -304,49 +333,97 @@ static void liveness(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
 
 /* A wish for a key frame has come true; unless a publication's first packet, with the parameter
  * sets, was lost: then nobody can decode this one, and another is asked for (once). */
-static void key_came(rf_ctx *x, rf_peer *p, const arrival *a, unsigned flags) {
-    rf_pub *pub = p->pub;
-    int seen = pub->params_seen || flags & RF_PAYLOAD_PARAMS;
-    pub->params_seen = 1;
+static void key_came(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsigned flags) {
+    int seen = s->params_seen || flags & RF_PAYLOAD_PARAMS || s->parameters.served;
+    rf_track *t = &p->stream->track[a->log];
+    uint16_t width, height;
+    s->params_seen = 1;
     if (!seen && a->format->codec == RF_CODEC_H264)
-        rf_keyframe_want(x, p->stream);
+        rf_keyframe_want(x, p->stream, a->log);
     else
-        atomic_store_explicit(&p->stream->keyframe_wanted, 0, memory_order_relaxed);
+        rf_keyframe_have(p->stream, a->log);
+    if (rf_payload_size((enum rf_codec)a->format->codec, a->rtp.payload, a->rtp.payload_len, &width,
+                        &height))
+        atomic_store_explicit(&t->size, (uint32_t)width << 16 | height, memory_order_relaxed);
+}
+
+/* H264: remembers parameter sets, and lays them before a key frame that comes without any, each in
+ * a packet of its own. Returns the flags that count: a key frame whose first packet came late and
+ * that nothing can be put in front of is nobody's beginning. */
+static unsigned parameters(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsigned flags,
+                           int newest) {
+    rf_parameters *c = &s->parameters;
+    rf_track *t = &p->stream->track[a->log];
+    if (!(flags & RF_PAYLOAD_IDR) || flags & RF_PAYLOAD_PARAMS ||
+        rf_parameters_present(c, a->rtp.ts))
+        return flags;
+    if (!newest)
+        return c->bare ? flags & ~(unsigned)RF_PAYLOAD_KEY : flags;
+    int complete = c->sps_len && c->pps_count;
+    int gap = rf_gaps_before(s, a->ext, 1) > 0; /* they may be what is missing */
+    if (!complete && !gap) {
+        c->counted = 1;
+        rf_count(&t->parameters_missing, 1);
+    }
+    if (!complete || (gap && !c->bare))
+        return flags;
+    c->bare = 1;
+    c->served = 1;
+    rf_count(&t->parameters_added, 1);
+    int count = 1 + c->pps_count;
+    rf_seqmap_insert(&s->map, a->ext, count);
+    arrival own = *a;
+    own.item_count = 0;
+    own.rtp.marker = own.rtp.csrc_count = 0;
+    for (int i = 0; i < count; i++) {
+        own.rtp.payload = i ? c->pps[i - 1].bytes : c->sps;
+        own.rtp.payload_len = i ? c->pps[i - 1].len : c->sps_len;
+        to_log(x, p, s, &own, own.rtp.payload, i ? 0 : RF_PAYLOAD_KEY | RF_PAYLOAD_PARAMS, 0,
+               count - i);
+    }
+    return flags;
 }
 
 /* A numbered packet of a known format: hold, leave out, or append. */
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
-    rf_track *t = &p->stream->track[a->kind];
+    rf_track *t = &p->stream->track[a->log];
     int newest = a->ext > s->highest_ext;
     unsigned flags = 0;
     if (a->format && a->rtp.payload_len) {
         flags =
             rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload, a->rtp.payload_len);
-        if (flags & RF_PAYLOAD_PARAMS && a->format->codec == RF_CODEC_H264)
-            tell_parameters(x, p, a);
+        if (a->format->codec == RF_CODEC_H264 &&
+            rf_parameters_note(&s->parameters, a->rtp.ts, a->rtp.payload, a->rtp.payload_len))
+            rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, s->parameters.sps,
+                      s->parameters.sps_len, 0);
+        if (flags & RF_PAYLOAD_B)
+            rf_count(&t->b_frames, 1);
     }
-    if (newest)
+    if (a->ext > s->highest_ext)
         s->highest_ext = a->ext;
     if (!a->format || a->rtp.payload_len == 0) { /* no content for viewers */
         if (s->started && newest)
             rf_seqmap_leave_out(&s->map, a->ext);
         else if (s->started)
-            to_log(x, p, s, a, data, 0, 1); /* its number is given away already: fill it */
+            to_log(x, p, s, a, data, 0, 1, 0); /* its number is given away already: fill it */
         rf_drop_peer(x, p, a->format ? RF_DROP_padding_only : RF_DROP_unknown_payload_type);
         return;
     }
     if (!s->started) {
         if (a->kind == RF_VIDEO && keys_are_seen(a->format->codec) && !(flags & RF_PAYLOAD_KEY)) {
             s->held = 1;
-            rf_keyframe_want(x, p->stream);
+            rf_keyframe_want(x, p->stream, a->log);
             return;
         }
-        open_map(x, s, t, a, setup->clock_rate);
+        open_map(x, p->stream, s, a, setup->clock_rate);
+        newest = 1;
     }
-    to_log(x, p, s, a, data, flags, 0);
+    if (a->format->codec == RF_CODEC_H264)
+        flags = parameters(x, p, s, a, flags, newest);
+    to_log(x, p, s, a, data, flags, 0, 0);
     if (flags & RF_PAYLOAD_KEY)
-        key_came(x, p, a, flags);
+        key_came(x, p, s, a, flags);
 }
 
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
@@ -365,7 +442,7 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
         rf_drop_peer(x, p, (enum rf_drop)drop);
         return;
     }
-    rf_source *s = &p->pub->source[a.kind];
+    rf_source *s = &p->pub->source[a.log];
     if (a.is_rtx)
         drop = s->ssrc ? undo_rtx(s, &a) : RF_DROP_unknown_ssrc;
     if (drop < 0)
@@ -380,6 +457,6 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
     }
     liveness(x, p, s, &a);
     if (rf_gaps_note(s, a.ext, x->now_ns))
-        rf_keyframe_want(x, p->stream);
+        rf_keyframe_want(x, p->stream, a.log);
     place(x, p, s, &a, data);
 }

@@ -80,6 +80,8 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     }
     rf_segment *g = &s->segment[s->segments];
     g->greets = s->cut == 0;
+    g->log = s->log;
+    g->ts_offset = s->ts_offset;
     g->first_out = s->next_out;
     /* jump_seq may be of a newer key frame than the index read with it (see rf_track_key). It must
      * never lie above the packet: numbers would go back over those already given. */
@@ -122,8 +124,11 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
         return RF_ENOSPC;
     const rf_segment *g = segment_for(s, slot);
     uint64_t out = g->first_out + (slot->stream_seq - g->first_stream);
-    if (out >= s->next_out)
+    if (out >= s->next_out) {
         s->next_out = out + 1;
+        s->last_ts = slot->ts + g->ts_offset;
+        s->open_frame = !slot->marker;
+    }
     rf_head head = rf_rewrite(p, t, index, g, out, pt, dst);
     rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head, out - RF_OUT_ORIGIN,
                   rf_track_room(t, index) + slot->payload_at, slot->payload_len);
@@ -142,12 +147,14 @@ static int may_pace(rf_ctx *x, rf_view *v, const rf_slot *slot) {
 
 /* 1 when the viewer has more to get, 0 when it is at the head, RF_ENOSPC when the slab is full. */
 static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
-    rf_track *t = &sub->stream->track[kind];
     rf_view_track_state *s = &p->view->track[kind];
-    uint64_t head = sub->head[kind];
+    if (sub->logs > RF_KINDS && kind == RF_VIDEO && !rf_layer_follow(x, sub, p))
+        return 0;
+    rf_track *t = &sub->stream->track[s->log];
+    uint64_t head = sub->head[s->log];
     if (s->state == RF_VIEW_LIVE && s->cursor == head)
         return 0;
-    if (!rf_view_begin(x, p, t, kind, sub->low[kind], head))
+    if (!rf_view_begin(x, p, t, kind, sub->low[s->log], head))
         return 0;
     if (p->leg)
         rf_leg_resumed(p, kind);
@@ -215,12 +222,13 @@ static int feed_viewer(rf_ctx *x, rf_sub *sub, rf_peer *p) {
 static int nothing_new(rf_ctx *x, rf_sub *sub) {
     int fresh = sub->pending;
     int pin = sub->stream->owner != x->worker;
-    for (int k = 0; k < RF_KINDS && !fresh; k++)
+    sub->logs = rf_stream_logs(sub->stream);
+    for (int k = 0; k < sub->logs && !fresh; k++)
         fresh =
             atomic_load_explicit(&sub->stream->track[k].head, memory_order_acquire) != sub->seen[k];
     if (!fresh)
         return 1;
-    for (int k = 0; k < RF_KINDS; k++) {
+    for (int k = 0; k < sub->logs; k++) {
         rf_track *t = &sub->stream->track[k];
         if (pin) {
             sub->low[k] = rf_track_pin(t, x->worker, &sub->head[k]);
@@ -235,9 +243,9 @@ static int nothing_new(rf_ctx *x, rf_sub *sub) {
 static void pass_end(rf_ctx *x, rf_sub *sub) {
     rf_egress_flush(x);
     if (sub->stream->owner != x->worker)
-        for (int k = 0; k < RF_KINDS; k++)
+        for (int k = 0; k < sub->logs; k++)
             rf_track_unpin(&sub->stream->track[k], x->worker);
-    for (int k = 0; k < RF_KINDS; k++)
+    for (int k = 0; k < sub->logs; k++)
         sub->seen[k] = sub->head[k];
 }
 

@@ -35,13 +35,34 @@ void rf_early_replay(rf_ctx *x, const rf_peer *p);
 /* append.c: a decrypted RTP packet of a publisher into its track's log. */
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len);
 
+/* parameters.c: H264 parameter sets of one source. */
+/* Remembers those of a payload; 1 when the SPS is another than before. */
+int rf_parameters_note(rf_parameters *c, uint32_t ts, const uint8_t *payload, size_t len);
+/* Has the access unit with this timestamp had some? Begins it when it is a new one. */
+int rf_parameters_present(rf_parameters *c, uint32_t ts);
+/* Those of an offer, each behind its length in 16 bits. */
+void rf_parameters_offered(rf_parameters *c, const uint8_t *sets, size_t len);
+
+/* layer.c: simulcast. */
+/* By the publisher's owner, now and then: which layers are on the air, and which is whose. */
+void rf_layers_rank(rf_ctx *x, rf_peer *p);
+/* No simulcast, or not any more. */
+void rf_layers_reset(rf_stream *s, int layers);
+/* Moves a viewer's cursor to the layer that it should get, where a key frame allows it; 0: it must
+ * wait for the first layer of all. */
+int rf_layer_follow(rf_ctx *x, const rf_sub *sub, rf_peer *p);
+
 /* fanout.c: viewers' new packets into the slab, until `deadline_ns`; 1 when more is to do. */
 int rf_fanout(rf_ctx *x, uint64_t deadline_ns);
 rf_sub *rf_sub_of(rf_ctx *x, const rf_stream *s);
 int rf_sub_add(rf_ctx *x, rf_peer *viewer);
 void rf_sub_remove(rf_ctx *x, rf_peer *viewer);
 
-/* start.c: where a viewer begins or goes on after a gap; 1 when there is something to send. */
+/* start.c */
+/* Begins at a key frame of the log: a burst, or a poster where the backlog is too long. */
+void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t index,
+                      uint64_t seq);
+/* Where a viewer begins or goes on after a gap; 1 when there is something to send. */
 int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head);
 
 /* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */

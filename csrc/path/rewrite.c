@@ -54,7 +54,7 @@ static size_t header(const rf_peer *p, const rf_track *t, uint64_t index, const 
     dst[0] = (uint8_t)(0x80 | (slot->padding ? 0x20 : 0) | (ext ? 0x10 : 0) | slot->csrc_count);
     dst[1] = (uint8_t)(slot->marker << 7 | pt);
     rf_put16(dst + 2, seq);
-    rf_put32(dst + 4, slot->ts);
+    rf_put32(dst + 4, slot->ts + segment->ts_offset);
     rf_put32(dst + 8, ssrc);
     return RF_RTP_HEADER + csrcs + ext;
 }

@@ -12,7 +12,7 @@ static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, u
     s->wait_index = index;
     s->jump = 1;
     s->has_jump_seq = 0;
-    rf_keyframe_want(x, stream);
+    rf_keyframe_want(x, stream, s->log);
 }
 
 /* Is the way over the backlog longer than the wait for the next key frame, or longer than allowed?
@@ -25,8 +25,8 @@ static int too_long(const rf_ctx *x, const rf_track *t, const rf_slot *key, uint
            (interval > age && interval - age < burst_ns);
 }
 
-static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t index,
-                    uint64_t seq) {
+void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t index,
+                      uint64_t seq) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *key = rf_track_slot(t, index);
     s->cursor = index;
@@ -38,17 +38,18 @@ static int from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t 
         s->state = RF_VIEW_POSTER;
         s->poster_ts = key->ts;
         if (!rf_leg_is_patient(x, p))
-            rf_keyframe_want(x, p->stream);
+            rf_keyframe_want(x, p->stream, t->log);
     }
-    return 1;
 }
 
 static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head) {
     rf_view_track_state *s = &p->view->track[t->kind];
     uint64_t index, seq;
     uint64_t from = s->state == RF_VIEW_WAIT && s->wait_index > low ? s->wait_index : low;
-    if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head)
-        return from_key(x, p, t, head, index, seq);
+    if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head) {
+        rf_view_from_key(x, p, t, head, index, seq);
+        return 1;
+    }
     uint32_t codec = atomic_load_explicit(&t->codec, memory_order_relaxed);
     if (head > 0 && codec == 0) { /* a codec whose key frames we cannot see: the live edge */
         s->cursor = s->state == RF_VIEW_WAIT ? from : head;

@@ -9,20 +9,24 @@
 #include "wire/keyframe.h"
 
 #include "base/cursor.h"
-
-enum { NAL_SLICE = 1, NAL_IDR = 5, NAL_SPS = 7, NAL_STAP_A = 24, NAL_FU_A = 28 };
+#include "wire/h264.h"
 
 /* ---- H264 ---- */
 
-static unsigned h264_nal(uint8_t head) {
-    unsigned type = head & 0x1f;
-    if (type == NAL_SPS)
+/* `head` is its header byte; `body` what follows it, as far as this packet goes. */
+static unsigned h264_nal(uint8_t head, const uint8_t *body, size_t len) {
+    unsigned type = head & 0x1f, flags = 0;
+    if (type == RF_NAL_SPS)
         return RF_PAYLOAD_KEY | RF_PAYLOAD_PARAMS;
-    if (type == NAL_IDR)
+    if (type == RF_NAL_IDR)
         return RF_PAYLOAD_KEY | RF_PAYLOAD_IDR;
-    if (type == NAL_SLICE && (head & 0x60) == 0)
-        return RF_PAYLOAD_DISCARDABLE;
-    return 0;
+    if (type == RF_NAL_SLICE) {
+        if ((head & 0x60) == 0)
+            flags |= RF_PAYLOAD_DISCARDABLE;
+        if (rf_h264_is_b(body, len))
+            flags |= RF_PAYLOAD_B;
+    }
+    return flags;
 }
 
 static unsigned h264_aggregate(rf_cursor c) {
@@ -32,7 +36,7 @@ static unsigned h264_aggregate(rf_cursor c) {
         const uint8_t *nal = rf_take(&c, size);
         if (c.bad || size == 0)
             return flags | RF_PAYLOAD_MALFORMED;
-        flags |= h264_nal(nal[0]) & ~(unsigned)RF_PAYLOAD_DISCARDABLE;
+        flags |= h264_nal(nal[0], nal + 1, size - 1u) & ~(unsigned)RF_PAYLOAD_DISCARDABLE;
     }
     return flags;
 }
@@ -40,39 +44,14 @@ static unsigned h264_aggregate(rf_cursor c) {
 static unsigned h264(const uint8_t *p, size_t len) {
     unsigned type = p[0] & 0x1f;
     if (type >= 1 && type <= 23)
-        return h264_nal(p[0]);
-    if (type == NAL_STAP_A)
+        return h264_nal(p[0], p + 1, len - 1);
+    if (type == RF_NAL_STAP_A)
         return len > 1 ? h264_aggregate(rf_cursor_of(p + 1, len - 1)) : RF_PAYLOAD_MALFORMED;
-    if (type != NAL_FU_A || len < 2 || (p[1] & 0xc0) == 0xc0)
+    if (type != RF_NAL_FU_A || len < 2 || (p[1] & 0xc0) == 0xc0)
         return RF_PAYLOAD_MALFORMED;
-    unsigned whole = h264_nal((uint8_t)((p[0] & 0xe0) | (p[1] & 0x1f)));
+    unsigned whole = h264_nal((uint8_t)((p[0] & 0xe0) | (p[1] & 0x1f)), p + 2, len - 2);
     /* Only the first fragment begins something; any fragment may be of a frame nobody needs. */
     return p[1] & 0x80 ? whole : whole & RF_PAYLOAD_DISCARDABLE;
-}
-
-const uint8_t *rf_h264_find_sps(const uint8_t *payload, size_t len, size_t *sps_len) {
-    *sps_len = 0;
-    if (len < 2)
-        return NULL;
-    unsigned type = payload[0] & 0x1f;
-    if (type == NAL_SPS) {
-        *sps_len = len;
-        return payload;
-    }
-    if (type != NAL_STAP_A)
-        return NULL;
-    rf_cursor c = rf_cursor_of(payload + 1, len - 1);
-    while (rf_left(&c) > 0) {
-        uint16_t size = rf_get16(&c);
-        const uint8_t *nal = rf_take(&c, size);
-        if (c.bad || size == 0)
-            return NULL;
-        if ((nal[0] & 0x1f) == NAL_SPS) {
-            *sps_len = size;
-            return nal;
-        }
-    }
-    return NULL;
 }
 
 /* ---- H265 ---- */
@@ -147,6 +126,34 @@ static unsigned vp9(const uint8_t *p, size_t len) {
     if (c.bad)
         return RF_PAYLOAD_MALFORMED;
     return first & 0x08 && !(first & 0x40) && layer == 0 ? RF_PAYLOAD_KEY : 0;
+}
+
+/* The frame header of a key frame (RFC 6386 section 9.1) begins behind the payload descriptor. */
+static int vp8_size(const uint8_t *p, size_t len, uint16_t *width, uint16_t *height) {
+    static const uint8_t start_code[3] = {0x9d, 0x01, 0x2a};
+    for (size_t at = 1; at <= 6 && at + 10 <= len; at++) {
+        const uint8_t *code = p + at + 3;
+        if (code[0] != start_code[0] || code[1] != start_code[1] || code[2] != start_code[2])
+            continue;
+        *width = (uint16_t)((code[4] << 8 | code[3]) & 0x3fff);
+        *height = (uint16_t)((code[6] << 8 | code[5]) & 0x3fff);
+        return *width && *height;
+    }
+    return 0;
+}
+
+int rf_payload_size(enum rf_codec codec, const uint8_t *payload, size_t len, uint16_t *width,
+                    uint16_t *height) {
+    if (codec == RF_CODEC_VP8)
+        return vp8_size(payload, len, width, height);
+    if (codec != RF_CODEC_H264)
+        return 0;
+    rf_nals nals = rf_nals_of(payload, len);
+    const uint8_t *nal;
+    for (size_t n; (nal = rf_nals_next(&nals, &n));)
+        if ((nal[0] & 0x1f) == RF_NAL_SPS)
+            return rf_h264_size(nal, n, width, height);
+    return 0;
 }
 
 unsigned rf_payload_inspect(enum rf_codec codec, const uint8_t *payload, size_t len) {

@@ -27,11 +27,13 @@ enum rf_payload_flags {
                                    never judged from a STAP-A header; VP8 N bit) */
     RF_PAYLOAD_IDR = 8,         /* H264/H265: holds the first bytes of an IDR/IRAP slice */
     RF_PAYLOAD_MALFORMED = 16,
+    RF_PAYLOAD_B = 32, /* H264: the first bytes of a B slice, which browsers show at a wrong time */
 };
 
 unsigned rf_payload_inspect(enum rf_codec codec, const uint8_t *payload, size_t len);
 
-/* H264: the first SPS (with its NAL header byte) inside a single NAL or STAP-A, or NULL. */
-const uint8_t *rf_h264_find_sps(const uint8_t *payload, size_t len, size_t *sps_len);
+/* The size of the pictures that a key frame's first packet tells (H264: its SPS; VP8); else 0. */
+int rf_payload_size(enum rf_codec codec, const uint8_t *payload, size_t len, uint16_t *width,
+                    uint16_t *height);
 
 #endif

@@ -107,13 +107,28 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
     else
         free(p->pub);
     p->pub = pub;
-    for (int k = 0; k < RF_KINDS; k++) {
-        rf_track *t = &p->stream->track[k];
-        if (pub->setup.track[k].present)
-            set_rate(t, pub->setup.track[k].clock_rate);
+    const rf_pub_track *video = &pub->setup.track[RF_VIDEO];
+    for (int i = RF_VIDEO; i < rf_stream_logs(p->stream); i++) {
+        rf_track *t = &p->stream->track[i];
+        rf_set(&t->b_frames, 0);
+        rf_set(&t->parameters_added, 0);
+        rf_set(&t->parameters_missing, 0);
+        rf_set(&t->bitrate, 0);
+        t->bits_seen = rf_read(&t->bytes) * 8;
+        t->bits_ns = 0;
+    }
+    for (int i = 0; i < rf_stream_logs(p->stream); i++) {
+        rf_track *t = &p->stream->track[i];
+        const rf_pub_track *setup = &pub->setup.track[rf_kind_of_log(i)];
+        if (setup->present && (i <= RF_VIDEO || i < RF_VIDEO + video->layers))
+            set_rate(t, setup->clock_rate);
         else
             atomic_store_explicit(&t->active, 0, memory_order_relaxed);
     }
+    rf_layers_reset(p->stream, video->layers);
+    if (video->layers <= 1)
+        rf_parameters_offered(&pub->source[RF_VIDEO].parameters, video->parameters,
+                              video->parameters_len);
 }
 
 static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
@@ -126,7 +141,7 @@ static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
         set_leg(x, p, NULL);
     }
     if (p->pub) {
-        for (int k = 0; k < RF_KINDS; k++)
+        for (int k = 0; k < RF_LOGS; k++)
             if (p->pub->source[k].ssrc)
                 atomic_store_explicit(&p->stream->track[k].active, 0, memory_order_relaxed);
         for (uint32_t i = 0; i < x->pub_count; i++)
@@ -180,6 +195,10 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
             t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
         }
         break;
+    case RF_COMMAND_LAYER:
+        if (p->view)
+            p->view->track[RF_VIDEO].choice = c->len;
+        break;
     case RF_COMMAND_PEER_CLOSE:
         close_peer(x, p, c->len);
         break;
@@ -207,7 +226,8 @@ static void carry_out(rf_ctx *x, rf_command *c) {
         remove_ufrag(x, c);
         return;
     case RF_COMMAND_KEYFRAME:
-        rf_keyframe_want(x, c->object);
+        for (int i = RF_VIDEO; i < rf_stream_logs(c->object); i++)
+            rf_keyframe_want(x, c->object, i);
         return;
     case RF_COMMAND_STREAM_CLOSE:
         close_stream(x, c->object);

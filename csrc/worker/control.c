@@ -91,8 +91,8 @@ int rf_stream_open(rf_forwarder *f, rf_handle *stream) {
     if (!s)
         return RF_ENOMEM;
     memset(s, 0, sizeof *s);
-    if (rf_track_init(&s->track[RF_AUDIO], RF_AUDIO, f->config.audio_slots) ||
-        rf_track_init(&s->track[RF_VIDEO], RF_VIDEO, f->config.video_slots)) {
+    if (rf_track_init(&s->track[RF_AUDIO], RF_AUDIO, RF_AUDIO, f->config.audio_slots) ||
+        rf_track_init(&s->track[RF_VIDEO], RF_VIDEO, RF_VIDEO, f->config.video_slots)) {
         rf_track_free(&s->track[RF_AUDIO]);
         free(s);
         return RF_ENOMEM;
@@ -103,6 +103,9 @@ int rf_stream_open(rf_forwarder *f, rf_handle *stream) {
             least = w;
     s->owner = (uint16_t)least;
     atomic_init(&s->refs, (uint32_t)f->workers);
+    atomic_init(&s->logs, RF_KINDS);
+    for (int n = 0; n <= RF_LAYERS; n++)
+        atomic_init(&s->use[n], RF_VIDEO);
     s->handle = handle_of(i, ++f->streams[i].generation);
     f->streams[i].stream = s;
     f->next_stream = i + 1;
@@ -141,8 +144,8 @@ void rf_control_stream_gone(rf_forwarder *f, rf_handle h) {
     if (!s)
         return;
     f->streams[(uint32_t)h - 1].stream = NULL;
-    rf_track_free(&s->track[RF_AUDIO]);
-    rf_track_free(&s->track[RF_VIDEO]);
+    for (int i = 0; i < RF_LOGS; i++)
+        rf_track_free(&s->track[i]);
     free(s);
 }
 
@@ -352,16 +355,31 @@ static int hand_over(rf_forwarder *f, const rf_peer *p, int type, void *object) 
     return rc;
 }
 
+/* The logs of further layers are made when a publication first has them, and stay. */
+static int make_layers(rf_forwarder *f, rf_stream *s, int layers) {
+    for (int i = rf_stream_logs(s); i < RF_VIDEO + layers; i++) {
+        int rc = rf_track_init(&s->track[i], RF_VIDEO, i, f->config.video_slots);
+        if (rc != RF_OK)
+            return rc;
+        atomic_store_explicit(&s->logs, (uint32_t)i + 1, memory_order_release);
+    }
+    return RF_OK;
+}
+
 int rf_peer_publish(rf_forwarder *f, rf_handle peer, const rf_publication *setup) {
     rf_peer *p = rf_control_peer(f, peer);
     if (!p)
         return RF_ESTALE;
-    if (p->role != RF_PUBLISHER)
+    int layers = setup->track[RF_VIDEO].layers;
+    if (p->role != RF_PUBLISHER || layers > RF_LAYERS)
         return RF_EINVAL;
+    if (make_layers(f, p->stream, layers) != RF_OK)
+        return RF_ENOMEM;
     rf_pub *pub = calloc(1, sizeof *pub);
     if (!pub)
         return RF_ENOMEM;
     pub->setup = *setup;
+    p->stream->told_layers = (uint8_t)(layers > 1 ? layers : 0);
     return hand_over(f, p, RF_COMMAND_PUBLISH, pub);
 }
 
@@ -391,6 +409,8 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
     view->setup = *setup;
     for (int k = 0; k < RF_KINDS; k++) {
         view->track[k].present = setup->track[k].present;
+        view->track[k].log = (uint8_t)k;
+        view->track[k].told_log = (uint8_t)k;
         view->track[k].ssrc = setup->track[k].ssrc;
         memcpy(view->track[k].pt_of_format, setup->track[k].pt_of_format,
                sizeof setup->track[k].pt_of_format);
@@ -403,6 +423,16 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
     if (rc == RF_OK)
         p->told_view = view;
     return rc;
+}
+
+int rf_peer_layer(rf_forwarder *f, rf_handle peer, int layer) {
+    rf_peer *p = rf_control_peer(f, peer);
+    if (!p)
+        return RF_ESTALE;
+    if (p->role != RF_VIEWER || layer < -1 || layer >= RF_LAYERS)
+        return RF_EINVAL;
+    rf_command c = {.type = RF_COMMAND_LAYER, .len = (uint8_t)(layer + 1)};
+    return tell_owner(f, p, &c);
 }
 
 int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt) {

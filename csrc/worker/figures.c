@@ -6,29 +6,62 @@ static uint32_t get32(const _Atomic uint32_t *v) {
     return atomic_load_explicit(v, memory_order_relaxed);
 }
 
+static void track_stats(const rf_track *t, rf_track_stats *o) {
+    uint32_t size = get32(&t->size);
+    o->packets = rf_read(&t->packets);
+    o->bytes = rf_read(&t->bytes);
+    o->lost = rf_read(&t->lost);
+    o->repaired = rf_read(&t->repaired);
+    o->nacks_sent = rf_read(&t->nacks_sent);
+    o->keyframe_requests_sent = rf_read(&t->keyframe_requests);
+    o->keyframes = rf_read(&t->keyframes);
+    o->duplicates = rf_read(&t->duplicates);
+    o->b_frames = rf_read(&t->b_frames);
+    o->parameters_added = rf_read(&t->parameters_added);
+    o->parameters_missing = rf_read(&t->parameters_missing);
+    o->bitrate = rf_read(&t->bitrate);
+    o->width = (uint16_t)(size >> 16);
+    o->height = (uint16_t)size;
+    o->head = atomic_load_explicit(&t->head, memory_order_relaxed);
+    o->jitter = get32(&t->jitter);
+    o->clock_rate = get32(&t->clock_rate);
+    o->ssrc = get32(&t->ssrc);
+    o->format = (uint8_t)get32(&t->format);
+    o->codec = (uint8_t)get32(&t->codec);
+    o->active = (uint8_t)get32(&t->active);
+}
+
+static void add_counts(rf_track_stats *sum, const rf_track_stats *o) {
+    sum->packets += o->packets;
+    sum->bytes += o->bytes;
+    sum->lost += o->lost;
+    sum->repaired += o->repaired;
+    sum->nacks_sent += o->nacks_sent;
+    sum->keyframe_requests_sent += o->keyframe_requests_sent;
+    sum->keyframes += o->keyframes;
+    sum->duplicates += o->duplicates;
+    sum->b_frames += o->b_frames;
+    sum->parameters_added += o->parameters_added;
+    sum->parameters_missing += o->parameters_missing;
+    sum->bitrate += o->bitrate;
+    sum->active |= o->active;
+}
+
 int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out) {
     rf_stream *s = rf_control_stream(f, stream);
     if (!s)
         return RF_ESTALE;
     memset(out, 0, sizeof *out);
-    for (int k = 0; k < RF_KINDS; k++) {
-        const rf_track *t = &s->track[k];
-        rf_track_stats *o = &out->track[k];
-        o->packets = rf_read(&t->packets);
-        o->bytes = rf_read(&t->bytes);
-        o->lost = rf_read(&t->lost);
-        o->repaired = rf_read(&t->repaired);
-        o->nacks_sent = rf_read(&t->nacks_sent);
-        o->keyframe_requests_sent = rf_read(&t->keyframe_requests);
-        o->keyframes = rf_read(&t->keyframes);
-        o->duplicates = rf_read(&t->duplicates);
-        o->head = atomic_load_explicit(&t->head, memory_order_relaxed);
-        o->jitter = get32(&t->jitter);
-        o->clock_rate = get32(&t->clock_rate);
-        o->ssrc = get32(&t->ssrc);
-        o->format = (uint8_t)get32(&t->format);
-        o->codec = (uint8_t)get32(&t->codec);
-        o->active = (uint8_t)get32(&t->active);
+    out->layers = s->told_layers;
+    int use = atomic_load_explicit(&s->use[0], memory_order_relaxed);
+    int best = use < rf_stream_logs(s) ? use : RF_VIDEO;
+    out->best = use == best ? (uint8_t)(best - RF_VIDEO) : RF_NO_LOG;
+    track_stats(&s->track[RF_AUDIO], &out->track[RF_AUDIO]);
+    track_stats(&s->track[best], &out->track[RF_VIDEO]);
+    for (int i = RF_VIDEO; i < rf_stream_logs(s); i++) {
+        track_stats(&s->track[i], &out->layer[i - RF_VIDEO]);
+        if (i != best)
+            add_counts(&out->track[RF_VIDEO], &out->layer[i - RF_VIDEO]);
     }
     out->viewers = get32(&s->viewers);
     out->worker = s->owner;
@@ -44,13 +77,15 @@ static void view_stats(const rf_peer *p, const rf_view *v, int k, rf_view_track_
     o->nacks = rf_read(&s->nacks);
     o->plis = rf_read(&s->plis);
     o->skipped = rf_read(&s->skipped);
-    uint64_t head = atomic_load_explicit(&p->stream->track[k].head, memory_order_relaxed);
+    int log = atomic_load_explicit(&s->told_log, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&p->stream->track[log].head, memory_order_relaxed);
     uint64_t cursor = rf_read(&s->told_cursor);
     o->lag = cursor && head > cursor ? head - cursor : 0;
     o->fraction_lost = get32(&s->fraction_lost);
     o->cumulative_lost = atomic_load_explicit(&s->cumulative_lost, memory_order_relaxed);
     o->jitter = get32(&s->jitter);
     o->ssrc = v->setup.track[k].ssrc;
+    o->layer = log > RF_VIDEO ? (uint32_t)(log - RF_VIDEO) : 0;
 }
 
 int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
@@ -142,7 +177,7 @@ static uint64_t worker_bytes(const rf_forwarder *f, const rf_ctx *x) {
 
 static uint64_t stream_bytes(const rf_stream *s) {
     uint64_t n = sizeof *s;
-    for (int k = 0; k < RF_KINDS; k++)
+    for (int k = 0; k < rf_stream_logs(s); k++)
         n += (s->track[k].mask + 1) *
              (sizeof *s->track[k].slots + RF_SLOT_STRIDE + sizeof *s->track[k].by_seq);
     return n;

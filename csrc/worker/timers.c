@@ -11,18 +11,21 @@ enum { TICKS_A_ROUND = 100 };
 
 static void publisher(rf_ctx *x, rf_peer *p) {
     rf_pub *pub = p->pub;
-    for (int k = 0; k < RF_KINDS; k++)
-        if (pub->source[k].gaps)
-            rf_gaps_ask(x, p, k);
-    if (pub->source[RF_VIDEO].held)
-        rf_keyframe_want(x, p->stream);
+    for (int i = 0; i < RF_LOGS; i++) {
+        if (pub->source[i].gaps)
+            rf_gaps_ask(x, p, i);
+        if (pub->source[i].held)
+            rf_keyframe_want(x, p->stream, i);
+    }
+    if (pub->setup.track[RF_VIDEO].layers > 1)
+        rf_layers_rank(x, p);
     rf_keyframe_ask(x, p);
     rf_report_publisher(x, p);
     rf_report_arrival_clock(x, p);
     if (pub->first_media_ns && !pub->silent && x->now_ns - pub->last_media_ns >= SILENT_NS) {
         pub->silent = 1;
-        for (int k = 0; k < RF_KINDS; k++)
-            atomic_store_explicit(&p->stream->track[k].active, 0, memory_order_relaxed);
+        for (int i = 0; i < rf_stream_logs(p->stream); i++)
+            atomic_store_explicit(&p->stream->track[i].active, 0, memory_order_relaxed);
         rf_notify(x, RF_EVENT_PUBLISHER_SILENT, 0, p, p->stream, NULL, 0, 0);
     }
 }
@@ -30,7 +33,7 @@ static void publisher(rf_ctx *x, rf_peer *p) {
 /* A viewer that waits for a key frame, of a track on the air that has none for it. */
 static int waits_in_vain(const rf_ctx *x, const rf_peer *p) {
     const rf_view_track_state *s = &p->view->track[RF_VIDEO];
-    const rf_track *t = &p->stream->track[RF_VIDEO];
+    const rf_track *t = &p->stream->track[s->log];
     return s->state == RF_VIEW_WAIT && !rf_leg_is_patient(x, p) &&
            atomic_load_explicit(&t->active, memory_order_relaxed) &&
            atomic_load_explicit(&t->key_start, memory_order_relaxed) <= s->wait_index;
@@ -40,7 +43,7 @@ static void look_after(rf_ctx *x, rf_peer *p) {
     if (p->view && p->view->position != UINT32_MAX) {
         rf_report_viewer(x, p);
         if (waits_in_vain(x, p))
-            rf_keyframe_want(x, p->stream);
+            rf_keyframe_want(x, p->stream, p->view->track[RF_VIDEO].log);
     }
     uint64_t since = p->idle_told_ns > p->last_heard_ns ? p->idle_told_ns : p->last_heard_ns;
     uint64_t allowed = p->idle_told_ns > p->last_heard_ns ? IDLE_AGAIN_NS : IDLE_NS;

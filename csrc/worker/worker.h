@@ -28,13 +28,14 @@ enum rf_command_type {
     RF_COMMAND_VIEW,
     RF_COMMAND_FORMAT,
     RF_COMMAND_KEYFRAME,
+    RF_COMMAND_LAYER,
     RF_COMMAND_PEER_CLOSE,
     RF_COMMAND_STREAM_CLOSE,
 };
 
 typedef struct rf_command {
     uint8_t type;
-    uint8_t len; /* of ufrag; of BYE: send it */
+    uint8_t len; /* of ufrag; of BYE: send it; of a layer: the choice */
     uint16_t owner;
     rf_handle peer;
     void *object; /* rf_peer, rf_stream, rf_pub or rf_view: handed over */

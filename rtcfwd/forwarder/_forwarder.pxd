@@ -16,6 +16,8 @@ cdef extern from "rtcfwd.h" nogil:
         RF_MAX_DATAGRAM
         RF_MAX_EXT_KINDS
         RF_NO_PT
+        RF_LAYERS
+        RF_MAX_PARAMETERS
 
     enum rf_kind:
         RF_AUDIO
@@ -108,6 +110,10 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t format
         uint8_t rtx_pt
 
+    ctypedef struct rf_rid "rf_rid_name":
+        char id[16]
+        uint8_t len
+
     ctypedef struct rf_pub_track:
         uint8_t present
         uint8_t nack
@@ -122,6 +128,10 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t ssrc[4]
         uint32_t rtx_ssrc[4]
         rf_pub_format format[16]
+        uint8_t layers
+        rf_rid rid[4]
+        uint16_t parameters_len
+        uint8_t parameters[1024]
 
     ctypedef struct rf_publication:
         rf_pub_track track[2]
@@ -150,6 +160,7 @@ cdef extern from "rtcfwd.h" nogil:
     int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *s) noexcept
     int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt,
                        int rtx_pt) noexcept
+    int rf_peer_layer(rf_forwarder *f, rf_handle peer, int layer) noexcept
     int rf_send(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *data,
                 size_t len) noexcept
 
@@ -196,12 +207,21 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t jitter
         uint32_t clock_rate
         uint32_t ssrc
+        uint64_t b_frames
+        uint64_t parameters_added
+        uint64_t parameters_missing
+        uint64_t bitrate
+        uint16_t width
+        uint16_t height
         uint8_t format
         uint8_t codec
         uint8_t active
 
     ctypedef struct rf_stream_stats:
         rf_track_stats track[2]
+        rf_track_stats layer[4]
+        uint8_t layers
+        uint8_t best
         uint32_t viewers
         uint32_t worker
 
@@ -218,6 +238,7 @@ cdef extern from "rtcfwd.h" nogil:
         int32_t cumulative_lost
         uint32_t jitter
         uint32_t ssrc
+        uint32_t layer
 
     ctypedef struct rf_peer_stats:
         uint64_t first_media_ns

@@ -286,6 +286,10 @@ cdef class CompiledForwarder:
         cdef int p = <int>_integer("pt", pt, 0, 127)
         _check(rf_peer_format(self._open(), _handle(peer), k, f, p, _optional_pt("rtx_pt", rtx_pt)))
 
+    def select_layer(self, peer, layer) -> None:
+        cdef int n = -1 if layer is None else <int>_integer("layer", layer, 0, RF_LAYERS - 1)
+        _check(rf_peer_layer(self._open(), _handle(peer), n))
+
     def set_keys(self, peer, profile, rx, tx) -> None:
         cdef rf_forwarder *f = self._open()
         cdef rf_handle handle = _handle(peer)
@@ -356,7 +360,10 @@ cdef class CompiledForwarder:
         cdef rf_stream_stats s
         _check(rf_get_stream_stats(self._open(), _handle(stream), &s))
         tracks = {"audio": s.track[0], "video": s.track[1]}
-        return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks}
+        layers = [s.layer[<int>i] for i in range(s.layers)]
+        best = s.best if s.best < s.layers else None
+        return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks, "layers": layers,
+                "best_layer": best}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s

@@ -84,6 +84,29 @@ cdef int _kind(str name, object value, set seen) except -1:
     return kind
 
 
+cdef int _to_layers(str where, int kind, list rids, rf_pub_track *t) except -1:
+    cdef bytes rid
+    if len(rids) > RF_LAYERS or len(set(rids)) != len(rids):
+        raise ValueError(f"{where}.rids: at most {RF_LAYERS}, each once, not {rids!r}")
+    if rids and kind != RF_VIDEO:
+        raise ValueError(f"{where}.rids: only video has layers")
+    t.layers = <uint8_t>len(rids)
+    for i, name in enumerate(rids):
+        rid = _string(f"{where}.rids[{i}]", name, sizeof(t.rid[0].id))
+        t.rid[<int>i].len = <uint8_t>len(rid)
+        memcpy(t.rid[<int>i].id, <const char *>rid, len(rid))
+    return 0
+
+
+cdef int _to_parameters(str where, object sets, rf_pub_track *t) except -1:
+    cdef bytes raw = b"".join(len(nal).to_bytes(2) + nal for nal in sets)
+    if len(raw) > RF_MAX_PARAMETERS:
+        raise ValueError(f"{where}.parameter_sets: over {RF_MAX_PARAMETERS} bytes")
+    t.parameters_len = <uint16_t>len(raw)
+    memcpy(t.parameters, <const char *>raw, len(raw))
+    return 0
+
+
 cdef int _to_pub_track(object track, rf_pub_track *t) except -1:
     cdef str where = f"tracks[{_KIND_OF[int(track.kind)].name}]"
     cdef bytes mid = _string(f"{where}.mid", track.mid, sizeof(t.mid))
@@ -105,6 +128,8 @@ cdef int _to_pub_track(object track, rf_pub_track *t) except -1:
         t.ssrc[<int>i] = <uint32_t>_integer(f"{where}.ssrcs[{i}]", ssrc, 0, 0xFFFFFFFF)
     for i, ssrc in enumerate(rtx):
         t.rtx_ssrc[<int>i] = <uint32_t>_integer(f"{where}.rtx_ssrcs[{i}]", ssrc, 0, 0xFFFFFFFF)
+    _to_layers(where, int(track.kind), list(track.rids), t)
+    _to_parameters(where, track.parameter_sets, t)
     t.format_count = <uint8_t>len(formats)
     seen = set()
     for i, fmt in enumerate(formats):

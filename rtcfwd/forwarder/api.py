@@ -98,6 +98,10 @@ class PublishedTrack:
     pli: bool = False
     fir: bool = False
     remb: bool = False
+    rids: Sequence[str] = ()
+    """Simulcast layers (RFC 8853), at most 4; fewer than two: none."""
+    parameter_sets: Sequence[bytes] = ()
+    """H264 SPS and PPS NAL units that the offer told; stand in until the stream's own come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +265,17 @@ class Forwarder(Protocol):
     ) -> None:
         """The viewer's payload type for a format that appeared after it joined."""
 
+    def select_layer(self, peer: PeerHandle, layer: int | None) -> None:
+        """The simulcast layer that a viewer gets from its next key frame on: an index of the
+        publication's ``rids``, None for the best that is on the air. While a layer is silent the
+        next lower one stands in. Without simulcast it changes nothing."""
+
     def send(self, worker: int, path: Path, data: bytes) -> None:
         """One datagram of the control plane; lost silently when the socket buffer is full."""
 
-    def stream_stats(self, stream: StreamHandle) -> dict[str, Any]: ...
+    def stream_stats(self, stream: StreamHandle) -> dict[str, Any]:
+        """``tracks``: figures by kind, video's layers added up. ``layers``: those of each simulcast
+        layer in the order of ``rids``, empty without. ``best_layer``: index or None."""
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]: ...
 

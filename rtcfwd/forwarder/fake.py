@@ -43,6 +43,7 @@ class FakePeer:
     keys: tuple[SrtpProfile, bytes, bytes] | None = None
     publication: Publication | None = None
     subscription: Subscription | None = None
+    layer: int | None = None
     formats: dict[tuple[Kind, int], tuple[int, int | None]] = field(default_factory=dict)
 
 
@@ -179,6 +180,10 @@ class FakeForwarder:
         self._note("set_format", peer, kind, format, pt, rtx_pt)
         self._peer(peer).formats[kind, format] = (pt, rtx_pt)
 
+    def select_layer(self, peer: PeerHandle, layer: int | None) -> None:
+        self._note("select_layer", peer, layer)
+        self._peer(peer).layer = layer
+
     def send(self, worker: int, path: Path, data: bytes) -> None:
         self.sent.append((worker, path, data))
 
@@ -186,7 +191,7 @@ class FakeForwarder:
         if stream not in self.streams:
             raise StaleHandle(f"stream {stream}")
         viewers = sum(p.stream == stream and p.role == Role.VIEWER for p in self.peers.values())
-        return {"tracks": [], "viewers": viewers, "worker": 0}
+        return {"tracks": [], "viewers": viewers, "worker": 0, "layers": []}
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]:
         self._peer(peer)

@@ -1,6 +1,7 @@
 """The admin API (JSON, read only):
 
-    GET /api/v1/streams          {"streams": [{name, state, viewers, tracks: [{kind, codec, …}]}]}
+    GET /api/v1/streams          {"streams": [{name, state, viewers, tracks: [{kind, codec, …}],
+                                                   layers: [{rid, width, …}], warnings: […]}]}
     GET /api/v1/streams/{name}   the same for one stream, with its sessions and their figures
     GET /api/v1/selftest         what this machine offers, and a loop through it (selftest.py)
     GET /api/v1/server           version, engine, workers and their counters, memory
@@ -14,6 +15,7 @@ import asyncio
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
 from rtcfwd.session.states import SessionState
 from rtcfwd.session.stream import Stream
+from rtcfwd.session.warnings import warnings_of
 
 from .problems import Problem
 from .rates import Rates
@@ -121,6 +124,8 @@ class Api:
             "name": stream.name,
             "state": stream.state.value,
             "tracks": tracks,
+            "layers": _layers(stream.rids, stats),
+            "warnings": [asdict(warning) for warning in warnings_of(stats)],
             "viewers": len(stream.viewers),
             "published": stream.publisher is not None,
             "publications": stream.publications,
@@ -148,6 +153,25 @@ class Api:
             "connected": session.state is SessionState.CONNECTED,
             "stats": stats,
         }
+
+
+def _layers(rids: tuple[str, ...], stats: dict[str, Any]) -> list[dict[str, Any]]:
+    """Simulcast: each layer with its figures, in the publisher's order; ``best`` is what viewers
+    without a choice get. Bitrates are the payload's over the last second."""
+    return [
+        {
+            "rid": rid,
+            "width": figures["width"] or None,
+            "height": figures["height"] or None,
+            "bitrate": figures["bitrate"],
+            "active": bool(figures["active"]),
+            "best": index == stats["best_layer"],
+            **{name: figures[name] for name in ("packets", "bytes", "lost", "repaired",
+                                                "nacks_sent", "keyframe_requests_sent",
+                                                "keyframes", "ssrc")},
+        }
+        for index, (rid, figures) in enumerate(zip(rids, stats.get("layers", ()), strict=False))
+    ]  # fmt: skip
 
 
 def _of_kind(stats: dict[str, Any], kind: Kind) -> dict[str, Any]:

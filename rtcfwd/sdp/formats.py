@@ -208,16 +208,21 @@ def publisher_choice(
     return min(allowed, key=rank, default=None)
 
 
-def offered_sps(parameters: Mapping[str, str]) -> bytes | None:
-    """The first SPS in ``sprop-parameter-sets`` (RFC 6184 section 8.1), or None."""
+_MAX_SETS = 900  # bytes of parameter sets that the data plane is told
+
+
+def offered_sets(parameters: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The SPS and PPS NAL units of ``sprop-parameter-sets`` (RFC 6184 section 8.1), an SPS first;
+    empty when it has none. What is neither is left out."""
+    found: list[bytes] = []
     for part in parameters.get("sprop-parameter-sets", "").split(","):
         try:
             nal = base64.b64decode(part.strip(), validate=True)
-            sps_profile(nal)
         except (binascii.Error, ValueError):
             continue
-        return nal
-    return None
+        if len(nal) > 1 and nal[0] & 0x9F in (7, 8) and sum(map(len, found), len(nal)) < _MAX_SETS:
+            found.append(nal)
+    return tuple(sorted(found, key=lambda nal: nal[0] & 0x1F))
 
 
 def find_rtx(offered: Sequence[PayloadType], pt: PayloadType) -> PayloadType | None:

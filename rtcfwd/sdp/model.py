@@ -69,7 +69,8 @@ class MediaSection:
     """One m-section. ``kind`` is None for what is neither audio nor video over RTP.
 
     ``formats``: the fmt words of the m= line as offered. ``stream_ids``: of msid lines, "-" left
-    out. ``ssrcs``: primary ones with the SSRC that repairs each (0: not signalled).
+    out. ``ssrcs``: primary ones with the SSRC that repairs each (0: not signalled). ``rids``: the
+    layers of ``a=simulcast:send``, in its order (RFC 8853); empty without simulcast.
     """
 
     index: int
@@ -88,6 +89,7 @@ class MediaSection:
     rtcp_mux: bool = False
     rtcp_rsize: bool = False
     allow_mixed: bool = False
+    rids: tuple[str, ...] = ()
 
     @property
     def offered(self) -> bool:

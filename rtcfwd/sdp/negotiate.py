@@ -15,6 +15,7 @@ _SDES = "urn:ietf:params:rtp-hdrext:sdes:"
 _EXPERIMENT = "http://www.webrtc.org/experiments/rtp-hdrext/"
 
 MID: Final = _SDES + "mid"
+RID: Final = _SDES + "rtp-stream-id"
 PLAYOUT_DELAY: Final = _EXPERIMENT + "playout-delay"
 
 FORWARDED: Final = frozenset({
@@ -32,7 +33,7 @@ FORWARDED: Final = frozenset({
 Hop by hop, and so never answered: transport-wide sequence numbers, abs-send-time, toffset."""
 
 PUBLISHER_EXTENSIONS: Final = FORWARDED | {
-    _SDES + "rtp-stream-id",
+    RID,
     _SDES + "repaired-rtp-stream-id",
 }
 """Without video-orientation: a publisher that does not get it turns the picture itself, which

@@ -141,7 +141,26 @@ def _section(index: int, block: _Block, session: _Block) -> MediaSection:
         rtcp_mux="rtcp-mux" in block.values or "rtcp-mux-only" in block.values,
         rtcp_rsize="rtcp-rsize" in block.values,
         allow_mixed="extmap-allow-mixed" in block.values,
+        rids=_simulcast(block),
     )
+
+
+def _simulcast(block: _Block) -> tuple[str, ...]:
+    """The rids of ``a=simulcast:send`` (RFC 8853 section 5.1): of alternatives the first, a
+    leading ``~`` (paused at first) left out; only those that an ``a=rid … send`` line defines
+    (RFC 8851)."""
+    defined = {words[0] for words in (value.split() for value in block.all("rid"))
+               if len(words) > 1 and words[1].lower() == "send"}  # fmt: skip
+    words = (block.first("simulcast") or "").split()
+    found: dict[str, None] = {}
+    for direction, streams in zip(words[::2], words[1::2], strict=False):
+        if direction.lower() == "send":
+            for alternatives in streams.split(";"):
+                names = [name.removeprefix("~") for name in alternatives.split(",")]
+                rid = next((name for name in names if name in defined), None)
+                if rid is not None and lines.is_token(rid) and len(rid) <= _MAX_MID:
+                    found[rid] = None
+    return tuple(found) if len(found) > 1 else ()
 
 
 def _payload_types(index: int, block: _Block) -> tuple[PayloadType, ...]:

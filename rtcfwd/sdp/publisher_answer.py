@@ -1,9 +1,9 @@
 """The answer to a WHIP offer (RFC 9725).
 
 Given: an offer, our transport, the codec policy and the stream's formats. Promises: an answer
-that keeps one codec and its rtx per m-section, ``recvonly``, and the ``Publication`` that tells
-the data plane the same. No section is ever rejected: what cannot be taken fails the whole offer
-(section 4.4.3), before the stream's formats are touched.
+that keeps one codec and its rtx per m-section and all simulcast layers, ``recvonly``, and the
+``Publication`` that tells the data plane the same. No section is ever rejected: what cannot be
+taken fails the whole offer (section 4.4.3), before the stream's formats are touched.
 """
 
 from __future__ import annotations
@@ -19,15 +19,23 @@ from .formats import (
     MediaFormat,
     StreamFormats,
     find_rtx,
-    offered_sps,
+    offered_sets,
     publisher_choice,
 )
 from .model import LocalTransport, MediaSection, Offer, PayloadType
-from .negotiate import PUBLISHER_EXTENSIONS, ExtensionTable, codec_names, echoed, one_section_a_kind
+from .negotiate import (
+    PUBLISHER_EXTENSIONS,
+    RID,
+    ExtensionTable,
+    codec_names,
+    echoed,
+    one_section_a_kind,
+)
 from .write import MAX_ANSWER, AnswerSection, Ids, answer_setup, write_answer
 
 _FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir", "goog-remb"})
 _MAX_SSRCS: Final = 4  # what the data plane's track holds
+_MAX_LAYERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ def negotiate_publisher(
                 rtx={} if rtx is None else {pt.pt: rtx},
                 feedback=_FEEDBACK,
                 extensions=extensions.pick(section),
+                media_lines=_simulcast(_layers(section)),
             )
         )
     setup = answer_setup(offer.remote.setup)
@@ -85,9 +94,8 @@ def negotiate_publisher(
             continue
         pt, rtx = choices[section.index]
         index = formats.index(section.kind, MediaFormat.of(pt))
-        sps = offered_sps(pt.parameters) if pt.name == "H264" else None
-        if sps is not None:
-            formats.set_sps(index, sps)
+        for nal in offered_sets(pt.parameters) if pt.name == "H264" else ():
+            formats.set_sps(index, nal)  # a PPS changes nothing
         chosen[section.kind] = index
         tracks.append(_track(section, section.kind, pt, rtx, index))
     publication = Publication(
@@ -99,6 +107,24 @@ def negotiate_publisher(
         reduced_size=any(section.rtcp_rsize for section in offer.media if section.offered),
     )
     return PublisherAnswer(sdp, setup, publication, chosen)
+
+
+def _layers(section: MediaSection) -> tuple[str, ...]:
+    """The simulcast layers that are received. They are told apart by their rid alone, so without
+    its header extension there is one."""
+    if section.kind != Kind.VIDEO or RID not in {e.uri for e in section.extensions}:
+        return ()
+    if len(section.rids) > _MAX_LAYERS:
+        raise refused(f"{section.name} offers {len(section.rids)} layers; "
+                      f"offer {_MAX_LAYERS} at most.")  # fmt: skip
+    return section.rids
+
+
+def _simulcast(rids: tuple[str, ...]) -> list[str]:
+    """RFC 8853 section 5.3.2."""
+    if not rids:
+        return []
+    return [*(f"a=rid:{rid} recv" for rid in rids), f"a=simulcast:recv {';'.join(rids)}"]
 
 
 def _choose(section: MediaSection, policy: CodecPolicy) -> tuple[PayloadType, PayloadType | None]:
@@ -131,4 +157,6 @@ def _track(
         pli="nack pli" in pt.feedback,
         fir="ccm fir" in pt.feedback,
         remb="goog-remb" in pt.feedback,
+        rids=_layers(section),
+        parameter_sets=offered_sets(pt.parameters) if pt.name == "H264" else (),
     )

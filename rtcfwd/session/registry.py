@@ -12,6 +12,7 @@ One thread (the event loop's) calls it. It does no I/O and knows nothing of asyn
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections import Counter
@@ -499,6 +500,9 @@ class Registry:
             if not any(stream.live.get(kind) in table for kind, table in offered.items()):
                 self._send_back(viewer, "the stream's new codecs are none of its own")
                 continue
+            if viewer.layer:
+                with contextlib.suppress(ForwarderError):  # a full queue: it gets the best one
+                    viewer.select_layer(viewer.layer, stream.rids)
             for kind, table in offered.items():
                 for index, (pt, rtx) in table.items():
                     if index not in known.setdefault(kind, {}):

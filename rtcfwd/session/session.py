@@ -158,8 +158,12 @@ class Session:
 
     def select_layer(self, rid: str, rids: Sequence[str]) -> None:
         """A viewer chooses one of the stream's simulcast layers ``rids``, or with "" the best that
-        is on the air."""
+        is on the air. A rid that is not among them (a new publisher has others) gets the best too.
+        Raises ForwarderError when the data plane is full."""
         self.layer = rid
+        if self.peer is not None and self.state is not SessionState.CLOSED:
+            index = rids.index(rid) if rid in rids else None
+            self._around.forwarder.select_layer(self.peer, index)
 
     # ---- time ----
 

@@ -76,6 +76,7 @@ class Stream:
         rates = {Kind(track.kind): track.clock_rate for track in publication.tracks}
         changed = [k for k, rate in rates.items() if self.clock_rates.get(k, rate) != rate]
         self.clock_rates.update(rates)
+        self.rids = next((tuple(t.rids) for t in publication.tracks if t.kind == Kind.VIDEO), ())
         self.live = dict(chosen)
         self.events.tell("layers")
         self.publications += 1

@@ -1,9 +1,10 @@
 /* Key-frame detection per codec: the payload formats' own examples and their malformed twins. */
 #include "test.h"
+#include "wire/h264.h"
 #include "wire/keyframe.h"
 
 enum { KEY = RF_PAYLOAD_KEY, PARAMS = RF_PAYLOAD_PARAMS, IDR = RF_PAYLOAD_IDR };
-enum { SKIP = RF_PAYLOAD_DISCARDABLE, BAD = RF_PAYLOAD_MALFORMED };
+enum { SKIP = RF_PAYLOAD_DISCARDABLE, B = RF_PAYLOAD_B, BAD = RF_PAYLOAD_MALFORMED };
 
 typedef struct row {
     enum rf_codec codec;
@@ -14,11 +15,17 @@ typedef struct row {
 
 static const row rows[] = {
     /* H264, RFC 6184 */
-    {RF_CODEC_H264, {0x67, 0x42}, 2, KEY | PARAMS}, /* SPS */
-    {RF_CODEC_H264, {0x68, 1}, 2, 0},               /* PPS alone begins nothing */
-    {RF_CODEC_H264, {0x65, 1}, 2, KEY | IDR},       /* IDR slice */
-    {RF_CODEC_H264, {0x41, 1}, 2, 0},               /* slice, referenced */
-    {RF_CODEC_H264, {0x01, 1}, 2, SKIP},            /* slice, nal_ref_idc 0 */
+    {RF_CODEC_H264, {0x67, 0x42}, 2, KEY | PARAMS},  /* SPS */
+    {RF_CODEC_H264, {0x68, 1}, 2, 0},                /* PPS alone begins nothing */
+    {RF_CODEC_H264, {0x65, 1}, 2, KEY | IDR},        /* IDR slice */
+    {RF_CODEC_H264, {0x41, 1}, 2, 0},                /* slice, referenced */
+    {RF_CODEC_H264, {0x01, 1}, 2, SKIP},             /* slice, nal_ref_idc 0 */
+    {RF_CODEC_H264, {0x41, 0x9e}, 2, B},             /* first_mb 0, slice_type 6 (B) */
+    {RF_CODEC_H264, {0x01, 0xa8}, 2, B | SKIP},      /* slice_type 1, nal_ref_idc 0 */
+    {RF_CODEC_H264, {0x41, 0x9a}, 2, 0},             /* slice_type 5 (P) */
+    {RF_CODEC_H264, {0x5C, 0x81, 0x9e}, 3, B},       /* FU-A, start */
+    {RF_CODEC_H264, {0x5C, 0x01, 0x9e}, 3, 0},       /* … not the start */
+    {RF_CODEC_H264, {0x18, 0, 2, 0x41, 0x9e}, 5, B}, /* within a STAP-A */
     {RF_CODEC_H264, {0x18, 0, 2, 0x67, 1, 0, 1, 0x68}, 8, KEY | PARAMS}, /* STAP-A, NRI 0 */
     {RF_CODEC_H264, {0x18, 0, 1, 0x01}, 4, 0},   /* never judged from a STAP-A */
     {RF_CODEC_H264, {0x18, 0, 0}, 3, BAD},       /* size 0 */
@@ -63,6 +70,68 @@ static const row rows[] = {
     {RF_CODEC_OPUS, {0x08}, 1, 0},
 };
 
+static void nal_units(void) {
+    static const uint8_t stap[] = {0x18, 0, 2, 0x68, 1, 0, 3, 0x67, 2, 3};
+    size_t len;
+    rf_nals nals = rf_nals_of(stap, sizeof stap);
+    CHECK(rf_nals_next(&nals, &len) == stap + 3);
+    CHECK_EQ(len, 2);
+    CHECK(rf_nals_next(&nals, &len) == stap + 7);
+    CHECK_EQ(len, 3);
+    CHECK(rf_nals_next(&nals, &len) == NULL);
+    nals = rf_nals_of(stap, 8); /* the second is cut */
+    CHECK(rf_nals_next(&nals, &len) != NULL);
+    CHECK(rf_nals_next(&nals, &len) == NULL);
+    nals = rf_nals_of(stap + 3, 2); /* a single one */
+    CHECK(rf_nals_next(&nals, &len) == stap + 3);
+    CHECK(rf_nals_next(&nals, &len) == NULL);
+    static const uint8_t fragment[] = {0x7c, 0x85, 1};
+    nals = rf_nals_of(fragment, sizeof fragment);
+    CHECK(rf_nals_next(&nals, &len) == NULL);
+}
+
+/* SPSs of x264 (High 1280x720, High 1920x1080 cropped from 1088, Constrained Baseline 640x360). */
+static void pictures(void) {
+    static const struct {
+        uint8_t sps[32];
+        size_t len;
+        uint16_t width, height;
+    } known[] = {
+        {{0x67, 0x64, 0x00, 0x1f, 0xac, 0xd9, 0x40, 0x50, 0x05, 0xba, 0x10, 0x00, 0x00,
+          0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0xc0, 0xf1, 0x83, 0x19, 0x60},
+         25,
+         1280,
+         720},
+        {{0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0x84, 0x00,
+          0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58},
+         26,
+         1920,
+         1080},
+        {{0x67, 0x42, 0xc0, 0x1e, 0xda, 0x02, 0x80, 0xbf, 0xe5, 0x84, 0x00, 0x00,
+          0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x58, 0xba, 0x80},
+         24,
+         640,
+         360},
+    };
+    uint16_t w, h;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        uint8_t *p = exact(known[i].sps, known[i].len);
+        CHECK(rf_h264_size(p, known[i].len, &w, &h));
+        CHECK_EQ(w, known[i].width);
+        CHECK_EQ(h, known[i].height);
+        CHECK(!rf_h264_size(p, 6, &w, &h));
+        free(p);
+    }
+    static const uint8_t vp8[] = {0x90, 0x80, 1, 0x50, 0, 0, 0x9d, 1, 0x2a, 0x80, 2, 0x68, 1, 0};
+    CHECK(rf_payload_size(RF_CODEC_VP8, vp8, sizeof vp8, &w, &h));
+    CHECK_EQ(w, 640);
+    CHECK_EQ(h, 360);
+    static const uint8_t pps[] = {0x68, 0xce, 0x38, 0x80}, pps1[] = {0x68, 0x53, 0x8f};
+    CHECK_EQ(rf_h264_pps_id(pps, sizeof pps), 0);
+    CHECK_EQ(rf_h264_pps_id(pps1, sizeof pps1), 1);
+    CHECK_EQ(rf_h264_pps_id(pps, 1), -1);
+}
+
 int main(void) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint8_t *p = exact(rows[i].bytes, rows[i].len);
@@ -73,12 +142,8 @@ int main(void) {
         free(p);
         CHECK_EQ(rf_payload_inspect(rows[i].codec, rows[i].bytes, 0), 0);
     }
-    size_t len;
-    static const uint8_t stap[] = {0x18, 0, 2, 0x68, 1, 0, 3, 0x67, 2, 3};
-    const uint8_t *sps = rf_h264_find_sps(stap, sizeof stap, &len);
-    CHECK(sps == stap + 7);
-    CHECK_EQ(len, 3);
-    CHECK(rf_h264_find_sps(stap, 5, &len) == NULL);
+    nal_units();
+    pictures();
     uint64_t seed = 42;
     for (int i = 0; i < 20000; i++) { /* any bytes, any codec: no read past the end */
         uint8_t bytes[24];
@@ -87,8 +152,12 @@ int main(void) {
             bytes[b] = (uint8_t)next_random(&seed);
         uint8_t *p = exact(bytes, n);
         for (int codec = 0; codec <= RF_CODEC_PCMA; codec++)
-            CHECK(rf_payload_inspect((enum rf_codec)codec, p, n) < 32);
-        rf_h264_find_sps(p, n, &len);
+            CHECK(rf_payload_inspect((enum rf_codec)codec, p, n) < 64);
+        uint16_t width, height;
+        rf_h264_size(p, n, &width, &height);
+        rf_h264_pps_id(p, n);
+        for (int codec = 0; codec <= RF_CODEC_PCMA; codec++)
+            rf_payload_size((enum rf_codec)codec, p, n, &width, &height);
         free(p);
     }
     return done("keyframe");

@@ -24,8 +24,8 @@ static int put(rf_track *t, uint64_t seq, uint32_t ts, int key, int own) {
 static void log_keeps_order_and_numbers(void) {
     rf_track t;
     uint64_t head, index, seq;
-    CHECK_EQ(rf_track_init(&t, RF_VIDEO, 100), RF_EINVAL);
-    CHECK_EQ(rf_track_init(&t, RF_VIDEO, 64), RF_OK);
+    CHECK_EQ(rf_track_init(&t, RF_VIDEO, RF_VIDEO, 100), RF_EINVAL);
+    CHECK_EQ(rf_track_init(&t, RF_VIDEO, RF_VIDEO, 64), RF_OK);
     for (uint64_t i = 0; i < 200; i++)
         CHECK(put(&t, 1000 + i, (uint32_t)(i / 4), 0, 0));
     head = atomic_load(&t.head);
@@ -43,7 +43,7 @@ static void log_keeps_order_and_numbers(void) {
 static void key_frame_begins_at_its_first_packet(void) {
     rf_track t;
     uint64_t index = 0, seq = 0;
-    CHECK_EQ(rf_track_init(&t, RF_VIDEO, 64), RF_OK);
+    CHECK_EQ(rf_track_init(&t, RF_VIDEO, RF_VIDEO, 64), RF_OK);
     put(&t, 10, 1, 0, 0);
     put(&t, 12, 2, 0, 0); /* e.g. a delimiter or SEI of the key frame, before its SPS */
     put(&t, 13, 2, 1, 0);
@@ -67,7 +67,7 @@ static void key_frame_begins_at_its_first_packet(void) {
 static void a_pin_holds_the_writer(void) {
     rf_track t;
     uint64_t head;
-    CHECK_EQ(rf_track_init(&t, RF_VIDEO, 64), RF_OK);
+    CHECK_EQ(rf_track_init(&t, RF_VIDEO, RF_VIDEO, 64), RF_OK);
     for (uint64_t i = 0; i < 64; i++)
         CHECK(put(&t, i, 0, 0, 0));
     uint64_t low = rf_track_pin(&t, 1, &head);

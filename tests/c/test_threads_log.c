@@ -95,7 +95,7 @@ static void *read_log(void *arg) {
 
 static void log_that_laps(void) {
     pthread_t writer, readers[READERS];
-    CHECK(rf_track_init(&track, RF_VIDEO, 64) == 0);
+    CHECK(rf_track_init(&track, RF_VIDEO, RF_VIDEO, 64) == 0);
     for (intptr_t i = 0; i < READERS; i++)
         pthread_create(&readers[i], NULL, read_log, (void *)(i + 1));
     pthread_create(&writer, NULL, write_log, NULL);

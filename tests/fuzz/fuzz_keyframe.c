@@ -1,5 +1,6 @@
 /* Every codec's payload reader. Input: codec (1), payload. */
 #include "fuzz.h"
+#include "wire/h264.h"
 #include "wire/keyframe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -10,16 +11,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(payload, data + 1, len);
     enum rf_codec codec = (enum rf_codec)(data[0] % (RF_CODEC_PCMA + 1));
     unsigned flags = rf_payload_inspect(codec, payload, len);
-    CHECK(flags < 32);
+    CHECK(flags < 64);
     if (flags & (RF_PAYLOAD_IDR | RF_PAYLOAD_PARAMS))
         CHECK(flags & RF_PAYLOAD_KEY);
-    size_t sps_len = 0;
-    const uint8_t *sps = rf_h264_find_sps(payload, len, &sps_len);
-    if (sps) {
-        CHECK(sps_len > 0 && fuzz_inside(sps, sps_len, payload, len));
-        CHECK((sps[0] & 0x1f) == 7);
-        flags = rf_payload_inspect(RF_CODEC_H264, payload, len);
-        CHECK(flags & (RF_PAYLOAD_PARAMS | RF_PAYLOAD_MALFORMED));
+    uint16_t width = 1, height = 1;
+    if (rf_payload_size(codec, payload, len, &width, &height))
+        CHECK(width > 0 && height > 0);
+    rf_nals nals = rf_nals_of(payload, len);
+    const uint8_t *nal;
+    for (size_t n; (nal = rf_nals_next(&nals, &n));) {
+        CHECK(n > 0 && fuzz_inside(nal, n, payload, len));
+        rf_h264_pps_id(nal, n);
+        rf_h264_size(nal, n, &width, &height);
+        if ((nal[0] & 0x1f) == RF_NAL_SPS)
+            CHECK(rf_payload_inspect(RF_CODEC_H264, payload, len) & RF_PAYLOAD_PARAMS);
     }
     free(payload);
     return 0;

@@ -66,6 +66,7 @@ class Setup:
     ntp_skew: int = 0  # ns
     audio_ahead: int = 0  # ns by which audio was captured before the video sent with it
     extensions: dict[int, str] = field(default_factory=dict)
+    sets: str = "always"  # parameter sets: with each key frame, "once", "never", "offered"
 
 
 class Publisher:
@@ -113,6 +114,7 @@ class Publisher:
                     nack=s.nack,
                     pli=True,
                     remb=True,
+                    parameter_sets=(SPS, PPS) if s.sets == "offered" else (),
                 )
             )
         if s.has_audio:
@@ -167,7 +169,8 @@ class Publisher:
         ts = self.rtp_time(VIDEO, now)
         n, nal = self.setup.packets_a_frame, 0x65 if key else 0x41
         out = []
-        if key:
+        with_sets = self.setup.sets == "always" or (self.setup.sets == "once" and not self.frame)
+        if key and with_sets:
             stap = b"\x78" + b"".join(len(u).to_bytes(2, "big") + u for u in (SPS, PPS))
             tail = self.frame.to_bytes(4, "big") + self.name.to_bytes(2, "big")
             stap += b"\0\x07\x06" + tail  # an SEI, to make it unique
@@ -176,7 +179,11 @@ class Publisher:
             first, last = i == 0, i == n - 1
             fu = bytes([nal & 0xE0 | 28, first << 7 | last << 6 | nal & 31])
             size = self.setup.packet_size - (40 if last else 0)
-            out.append(self.packet(VIDEO, fu + self.unique(size), ts, now, marker=last))
+            starts = key and first and not with_sets
+            data = self.packet(
+                VIDEO, fu + self.unique(size), ts, now, marker=last, key_start=starts
+            )
+            out.append(data)
         self.frame += 1
         return out
 

@@ -102,8 +102,9 @@ class World:
         down: Conditions = PERFECT,
         profile: api.SrtpProfile = GCM,
         with_keys: bool = True,
-    ) -> tuple[Publisher, Peer]:
-        script = Publisher(self._name(), setup or Setup(), self._crypto(profile), self.now, WALL)
+        script_of: type[Publisher] = Publisher,
+    ) -> tuple[Any, Peer]:
+        script = script_of(self._name(), setup or Setup(), self._crypto(profile), self.now, WALL)
         return script, self._join(api.Role.PUBLISHER, script, up, down, with_keys)
 
     def viewer(

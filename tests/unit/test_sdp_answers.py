@@ -203,8 +203,8 @@ def test_whip_keeps_one_codec_a_section(name: str) -> None:
         assert names[1:] in ([], ["rtx"])
         assert not section.all("msid")
         assert not section.all("ssrc")
-        assert not section.all("simulcast")
-        assert not section.all("rid")
+        assert section.all("simulcast") == ["recv 0;1"] * ("obs" in name and names[0] == "h264")
+        assert len(section.all("rid")) == 2 * len(section.all("simulcast"))
     tracks = {track.kind: track for track in made.publication.tracks}
     assert len(tracks) == len(sections) == len(made.chosen)
     for section in sections:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from rtcfwd.forwarder.api import Codec, Kind
 from rtcfwd.sdp import CodecPolicy, MediaFormat, PayloadType, SdpError, StreamFormats, sps_profile
-from rtcfwd.sdp.formats import MAX_FORMATS, find_rtx, offered_sps, publisher_choice
+from rtcfwd.sdp.formats import MAX_FORMATS, find_rtx, offered_sets, publisher_choice
 from rtcfwd.sdp.h264 import Profile, fit, profile_of
 from rtcfwd.sdp.offer import parameters
 
@@ -231,6 +233,12 @@ def test_sps_profile() -> None:
         ("\u00e9", None),
     ],
 )
-def test_offered_sps(value: str, expected: str | None) -> None:
-    found = offered_sps({"sprop-parameter-sets": value})
-    assert (sps_profile(found) if found else None) == expected
+def test_offered_sets(value: str, expected: str | None) -> None:
+    found = offered_sets({"sprop-parameter-sets": value})
+    assert (sps_profile(found[0]) if found and found[0][0] == 0x67 else None) == expected
+    assert [nal[0] & 0x1F for nal in found] == sorted(nal[0] & 0x1F for nal in found)
+
+
+def test_offered_sets_are_bounded() -> None:
+    one = base64.b64encode(b"\x68" + bytes(300)).decode()
+    assert len(offered_sets({"sprop-parameter-sets": ",".join([one] * 50)})) == 2
