@@ -63,12 +63,13 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     const rf_slot *slot = rf_track_slot(track, index);
     uint8_t format = slot->format & (RF_MAX_FORMATS - 1);
     uint8_t pt = setup->pt_of_format[format], rtx_pt = setup->rtx_pt_of_format[format];
+    const uint8_t *payload = rf_view_payload(p->view, track, index, slot);
     uint8_t *dst = rf_egress_room(x);
     if (!dst) {
         rf_egress_flush(x);
         dst = rf_egress_room(x);
     }
-    if (!dst || x->blocked || pt == RF_NO_PT)
+    if (!dst || x->blocked || pt == RF_NO_PT || !payload)
         return;
     uint64_t number = out;
     rf_head head;
@@ -78,8 +79,8 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     } else {
         head = rf_rewrite(p, track, index, g, out, pt, dst);
     }
-    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN,
-                  rf_track_room(track, index) + slot->payload_at, slot->payload_len);
+    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN, payload,
+                  slot->payload_len);
     rf_count(&r->state->resent, 1);
     rf_count(&r->state->resent_bytes, head.total + slot->payload_len);
 }

@@ -165,6 +165,7 @@ typedef struct rf_view_track {
     uint32_t rtx_ssrc;                    /* 0: resend on the same SSRC */
     uint8_t pt_of_format[RF_MAX_FORMATS]; /* RF_NO_PT: not for this viewer */
     uint8_t rtx_pt_of_format[RF_MAX_FORMATS];
+    uint16_t derived; /* bit f: format f, A-law or µ-law audio, goes out in the other law */
 } rf_view_track;
 
 typedef struct rf_subscription {
@@ -175,8 +176,10 @@ typedef struct rf_subscription {
 } rf_subscription;
 
 int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *s);
-/* A format that appeared after the viewer joined (codec change of the publisher). */
-int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt);
+/* A format that appeared after the viewer joined (codec change of the publisher). `derived`: see
+ * rf_view_track. */
+int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt,
+                   int derived);
 /* Which simulcast layer a viewer gets from the next key frame of it on: its number in the
  * publication, or -1 for the best that is on the air. A layer that falls silent is stood in for by
  * the next lower one. */
@@ -246,6 +249,7 @@ typedef struct rf_stream_stats {
     uint8_t best;   /* what viewers without a choice get; 255: not known yet */
     uint32_t viewers;
     uint32_t worker;
+    uint32_t derived_viewers; /* of its derived log, see rf_view_track */
 } rf_stream_stats;
 
 typedef struct rf_view_track_stats {

@@ -55,6 +55,8 @@ typedef struct rf_peer {
     int known_paths;
     rf_path told_selected;
     int has_told_selected;
+    rf_handle told_stream;
+    uint8_t told_derived;  /* counted among its stream's derived_viewers */
     uint8_t told_close;    /* nothing more may be asked of it */
     uint16_t told_profile; /* what set_keys and view were given; the objects outlive the peer's */
     const rf_view *told_view; /* stay in the owner, only counters in it are read from here */

@@ -4,7 +4,7 @@
 #ifndef RF_MODEL_STREAM_H
 #define RF_MODEL_STREAM_H
 
-#include "model/track.h"
+#include "model/derived.h"
 
 typedef struct rf_stream {
     rf_handle handle;
@@ -14,6 +14,9 @@ typedef struct rf_stream {
     _Atomic uint32_t logs; /* how many of them exist; never fewer than before */
     /* The log for a viewer without a choice, then for a viewer of each layer (path/layer.c). */
     _Atomic uint8_t use[1 + RF_LAYERS];
+    rf_derived *derived; /* owner: of the audio, in the other G.711 law; NULL: nobody needs it */
+    rf_derived *told_derived; /* control plane's thread only, as the next: what the owner has or */
+    uint32_t derived_viewers; /* will have, and how many peers may read it */
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
     _Atomic uint32_t keyframe_wanted; /* bit i: of log i */

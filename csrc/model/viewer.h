@@ -12,6 +12,7 @@
 
 #include "base/bucket.h"
 #include "base/counter.h"
+#include "model/derived.h"
 #include "rtcfwd.h"
 
 #define RF_SEGMENTS 8
@@ -63,6 +64,7 @@ typedef struct rf_view_track_state {
     rf_counter packets, bytes;
     rf_counter told_cursor;               /* the cursor, for figures */
     uint8_t pt_of_format[RF_MAX_FORMATS]; /* a copy of the set-up's */
+    uint16_t derived;                     /* bit f: packets of format f come from the derived log */
     rf_segment segment[RF_SEGMENTS];
     uint64_t wait_index;
     uint64_t jump_seq;
@@ -80,6 +82,7 @@ typedef struct rf_view_track_state {
 typedef struct rf_view {
     rf_view_track_state track[RF_KINDS];
     rf_subscription setup;
+    const rf_derived *derived; /* the stream's, which outlives the viewer; NULL: none needed */
     uint64_t rtt_ns;
     rf_bucket pace; /* of the start burst, in bytes */
     rf_bucket resend_budget;
@@ -87,5 +90,13 @@ typedef struct rf_view {
     uint32_t position; /* in its subscription's array */
     rf_counter remb_bps;
 } rf_view;
+
+/* What a viewer gets of a pinned slot; NULL: nothing, the derived log began behind it. */
+static inline const uint8_t *rf_view_payload(const rf_view *v, const rf_track *t, uint64_t index,
+                                             const rf_slot *slot) {
+    if (v->track[t->kind].derived >> (slot->format & (RF_MAX_FORMATS - 1)) & 1)
+        return rf_derived_payload(v->derived, index, slot);
+    return rf_track_room(t, index) + slot->payload_at;
+}
 
 #endif

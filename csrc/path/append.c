@@ -304,6 +304,8 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
     slot->flags = (uint8_t)flags;
     slot->padding = (uint8_t)padding;
     fill(slot, rf_track_room(t, head), a, data);
+    if (a->kind == RF_AUDIO && p->stream->derived && a->format)
+        rf_derived_write(p->stream->derived, t, slot, a->format->codec);
     rf_track_commit(t, slot, (flags & RF_PAYLOAD_KEY) != 0);
     if (a->format) {
         s->format = slot->format;

@@ -106,7 +106,8 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *slot = rf_track_slot(t, index);
     uint8_t pt = s->pt_of_format[slot->format & (RF_MAX_FORMATS - 1)];
-    if (pt == RF_NO_PT) {
+    const uint8_t *payload = rf_view_payload(p->view, t, index, slot);
+    if (pt == RF_NO_PT || !payload) {
         if (!s->jump && !settled(x))
             return RF_ENOSPC;
         rf_drop_peer(x, p, RF_DROP_viewer_no_format);
@@ -130,8 +131,8 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
         s->open_frame = !slot->marker;
     }
     rf_head head = rf_rewrite(p, t, index, g, out, pt, dst);
-    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head, out - RF_OUT_ORIGIN,
-                  rf_track_room(t, index) + slot->payload_at, slot->payload_len);
+    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head, out - RF_OUT_ORIGIN, payload,
+                  slot->payload_len);
     rf_count(&s->packets, 1);
     rf_count(&s->bytes, head.total + slot->payload_len);
     rf_count(&s->octets, slot->payload_len);

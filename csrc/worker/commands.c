@@ -131,6 +131,30 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
                               video->parameters_len);
 }
 
+/* A format in use keeps its payload type: resends must repeat their bytes. */
+static void set_format(rf_peer *p, const rf_command *c) {
+    if (!p->view ||
+        p->view->setup.track[c->u.format.kind].pt_of_format[c->u.format.format] != RF_NO_PT)
+        return;
+    rf_view_track *t = &p->view->setup.track[c->u.format.kind];
+    rf_view_track_state *s = &p->view->track[c->u.format.kind];
+    if (c->u.format.derived) {
+        p->view->derived = c->u.format.derived;
+        s->derived |= (uint16_t)(1u << c->u.format.format);
+    }
+    t->pt_of_format[c->u.format.format] = c->u.format.pt;
+    s->pt_of_format[c->u.format.format] = c->u.format.pt;
+    t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
+}
+
+/* A derived log for the stream's audio, or none any more: its last reader has gone. */
+static void derive(rf_stream *s, rf_derived *d) {
+    rf_derived_free(s->derived);
+    s->derived = d;
+    if (d)
+        rf_derived_open(d, &s->track[RF_AUDIO]);
+}
+
 static void close_peer(rf_ctx *x, rf_peer *p, int bye) {
     if (bye)
         rf_report_bye(x, p);
@@ -186,14 +210,7 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
         try_start(x, p);
         break;
     case RF_COMMAND_FORMAT:
-        /* A format in use keeps its payload type: resends must repeat their bytes. */
-        if (p->view &&
-            p->view->setup.track[c->u.format.kind].pt_of_format[c->u.format.format] == RF_NO_PT) {
-            rf_view_track *t = &p->view->setup.track[c->u.format.kind];
-            t->pt_of_format[c->u.format.format] = c->u.format.pt;
-            p->view->track[c->u.format.kind].pt_of_format[c->u.format.format] = c->u.format.pt;
-            t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
-        }
+        set_format(p, c);
         break;
     case RF_COMMAND_LAYER:
         if (p->view)
@@ -228,6 +245,9 @@ static void carry_out(rf_ctx *x, rf_command *c) {
     case RF_COMMAND_KEYFRAME:
         for (int i = RF_VIDEO; i < rf_stream_logs(c->object); i++)
             rf_keyframe_want(x, c->object, i);
+        return;
+    case RF_COMMAND_DERIVE:
+        derive(c->object, c->u.derived);
         return;
     case RF_COMMAND_STREAM_CLOSE:
         close_stream(x, c->object);

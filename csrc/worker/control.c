@@ -146,7 +146,42 @@ void rf_control_stream_gone(rf_forwarder *f, rf_handle h) {
     f->streams[(uint32_t)h - 1].stream = NULL;
     for (int i = 0; i < RF_LOGS; i++)
         rf_track_free(&s->track[i]);
+    rf_derived_free(s->derived);
     free(s);
+}
+
+/* ---- the derived log ---- */
+
+/* The stream's, made if need be; RF_OK, or nothing has changed. The caller has checked that the
+ * owner has room for a command. */
+static int derived_of(rf_forwarder *f, rf_stream *s, rf_derived **out) {
+    if (!s->told_derived) {
+        rf_derived *d = rf_derived_new(&s->track[RF_AUDIO]);
+        if (!d)
+            return RF_ENOMEM;
+        rf_command c = {.type = RF_COMMAND_DERIVE, .object = s, .u.derived = d};
+        tell(f, s->owner, &c);
+        s->told_derived = d;
+    }
+    *out = s->told_derived;
+    return RF_OK;
+}
+
+static void uses_derived(rf_peer *p) {
+    if (!p->told_derived)
+        p->stream->derived_viewers++;
+    p->told_derived = 1;
+}
+
+/* A reader has gone. The last one's takes the log with it: the next gets one of its own, so that
+ * nobody can read what its owner frees. Where the owner's queue is full it stays for the next. */
+static void leave_derived(rf_forwarder *f, const rf_peer *p) {
+    rf_stream *s = p->told_derived ? any_stream(f, p->told_stream) : NULL;
+    if (!s || --s->derived_viewers || !f->workers || !room(f, s->owner, 1))
+        return;
+    rf_command c = {.type = RF_COMMAND_DERIVE, .object = s};
+    tell(f, s->owner, &c);
+    s->told_derived = NULL;
 }
 
 /* ---- peers ---- */
@@ -189,6 +224,7 @@ int rf_peer_open(rf_forwarder *f, rf_handle stream, int role, rf_handle *peer) {
     memset(p, 0, sizeof *p);
     p->handle = handle_of(i, ++f->peers[i].generation);
     p->stream = s;
+    p->told_stream = stream;
     p->owner = (uint16_t)owner;
     p->role = (uint8_t)role;
     f->peers[i].peer = p;
@@ -232,6 +268,7 @@ void rf_control_peer_gone(rf_forwarder *f, rf_handle h) {
     f->peers[(uint32_t)h - 1].peer = NULL;
     f->load[p->owner]--;
     f->peer_count--;
+    leave_derived(f, p);
     free(p->pub);
     if (p->role == RF_VIEWER) {
         if (f->srtp.schedule_bytes)
@@ -404,6 +441,8 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
         return RF_EINVAL;
     if (p->told_view)
         return RF_ESTATE;
+    if (setup->track[RF_VIDEO].derived)
+        return RF_EINVAL;
     rf_view *view = view_of(p);
     memset(view, 0, sizeof *view); /* a first try may have failed half-way */
     view->setup = *setup;
@@ -412,16 +451,27 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
         view->track[k].log = (uint8_t)k;
         view->track[k].told_log = (uint8_t)k;
         view->track[k].ssrc = setup->track[k].ssrc;
+        view->track[k].derived = setup->track[k].derived;
         memcpy(view->track[k].pt_of_format, setup->track[k].pt_of_format,
                sizeof setup->track[k].pt_of_format);
     }
     view->position = UINT32_MAX;
-    int rc = first_numbers(view);
+    int rc = first_numbers(view), derived = setup->track[RF_AUDIO].derived != 0;
     rf_command c = {.type = RF_COMMAND_VIEW, .object = view};
+    if (derived && (!room(f, p->owner, 2) || !room(f, p->stream->owner, 2)))
+        rc = RF_EFULL;
+    if (rc == RF_OK && derived) {
+        rf_derived *d = NULL;
+        rc = derived_of(f, p->stream, &d);
+        view->derived = d;
+    }
     if (rc == RF_OK)
         rc = tell_owner(f, p, &c);
-    if (rc == RF_OK)
+    if (rc == RF_OK) {
         p->told_view = view;
+        if (derived)
+            uses_derived(p);
+    }
     return rc;
 }
 
@@ -435,16 +485,27 @@ int rf_peer_layer(rf_forwarder *f, rf_handle peer, int layer) {
     return tell_owner(f, p, &c);
 }
 
-int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt) {
+int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt, int rtx_pt,
+                   int derived) {
     rf_peer *p = rf_control_peer(f, peer);
     rf_command c = {.type = RF_COMMAND_FORMAT};
     if (!p)
         return RF_ESTALE;
-    if (kind < 0 || kind >= RF_KINDS || format < 0 || format >= RF_MAX_FORMATS)
+    if (kind < 0 || kind >= RF_KINDS || format < 0 || format >= RF_MAX_FORMATS ||
+        (derived && kind != RF_AUDIO))
         return RF_EINVAL;
+    if (derived) {
+        if (!room(f, p->owner, 2) || !room(f, p->stream->owner, 2))
+            return RF_EFULL;
+        int rc = derived_of(f, p->stream, &c.u.format.derived);
+        if (rc != RF_OK)
+            return rc;
+    }
     c.u.format.kind = (uint8_t)kind;
     c.u.format.format = (uint8_t)format;
     c.u.format.pt = (uint8_t)pt;
     c.u.format.rtx_pt = (uint8_t)rtx_pt;
+    if (derived)
+        uses_derived(p);
     return tell_owner(f, p, &c);
 }

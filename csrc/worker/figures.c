@@ -65,6 +65,7 @@ int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out)
     }
     out->viewers = get32(&s->viewers);
     out->worker = s->owner;
+    out->derived_viewers = s->derived_viewers;
     return RF_OK;
 }
 
@@ -180,6 +181,8 @@ static uint64_t stream_bytes(const rf_stream *s) {
     for (int k = 0; k < rf_stream_logs(s); k++)
         n += (s->track[k].mask + 1) *
              (sizeof *s->track[k].slots + RF_SLOT_STRIDE + sizeof *s->track[k].by_seq);
+    if (s->told_derived)
+        n += sizeof *s->told_derived + (s->told_derived->mask + 1) * RF_SLOT_STRIDE;
     return n;
 }
 

@@ -146,6 +146,11 @@ static void drop_commands(rf_ctx *x) {
     while ((c = rf_queue_peek(&x->commands, &ticket))) {
         if (c->type == RF_COMMAND_PUBLISH)
             free(c->object);
+        if (c->type == RF_COMMAND_DERIVE) {
+            rf_stream *s = c->object;
+            rf_derived_free(s->derived);
+            s->derived = c->u.derived;
+        }
         rf_queue_release(&x->commands, ticket);
     }
 }
@@ -161,6 +166,7 @@ void rf_free(rf_forwarder *f) {
         rf_waker_close(&f->shared.mailbox[w].waker);
         free(f->worker[w]);
     }
+    f->workers = 0; /* nobody is left to be told anything */
     for (uint32_t i = 0; f->peers && i < f->config.max_peers; i++)
         if (f->peers[i].peer)
             rf_control_peer_gone(f, f->peers[i].peer->handle);

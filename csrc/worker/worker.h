@@ -27,6 +27,7 @@ enum rf_command_type {
     RF_COMMAND_PUBLISH,
     RF_COMMAND_VIEW,
     RF_COMMAND_FORMAT,
+    RF_COMMAND_DERIVE,
     RF_COMMAND_KEYFRAME,
     RF_COMMAND_LAYER,
     RF_COMMAND_PEER_CLOSE,
@@ -52,7 +53,9 @@ typedef struct rf_command {
         } keys;
         struct {
             uint8_t kind, format, pt, rtx_pt;
+            rf_derived *derived; /* NULL: the source itself */
         } format;
+        rf_derived *derived; /* of the stream: handed over; NULL: to be freed */
     } u;
 } rf_command;
 

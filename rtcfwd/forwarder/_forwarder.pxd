@@ -149,6 +149,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t rtx_ssrc
         uint8_t pt_of_format[16]
         uint8_t rtx_pt_of_format[16]
+        uint16_t derived
 
     ctypedef struct rf_subscription:
         rf_view_track track[2]
@@ -159,7 +160,7 @@ cdef extern from "rtcfwd.h" nogil:
     int rf_peer_publish(rf_forwarder *f, rf_handle peer, const rf_publication *p) noexcept
     int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *s) noexcept
     int rf_peer_format(rf_forwarder *f, rf_handle peer, int kind, int format, int pt,
-                       int rtx_pt) noexcept
+                       int rtx_pt, int derived) noexcept
     int rf_peer_layer(rf_forwarder *f, rf_handle peer, int layer) noexcept
     int rf_send(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *data,
                 size_t len) noexcept
@@ -224,6 +225,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t best
         uint32_t viewers
         uint32_t worker
+        uint32_t derived_viewers
 
     ctypedef struct rf_view_track_stats:
         uint64_t packets

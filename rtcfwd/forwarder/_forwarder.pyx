@@ -280,11 +280,12 @@ cdef class CompiledForwarder:
         repeated = tuple(t.ssrc for t in subscription.tracks if t.nack and not t.rtx_ssrc)
         self._ssrcs[int(peer)] = (tuple(ssrcs), repeated)
 
-    def set_format(self, peer, kind, format, pt, rtx_pt) -> None:
+    def set_format(self, peer, kind, format, pt, rtx_pt, *, derived=False) -> None:
         cdef int k = <int>_integer("kind", kind, 0, 1)
         cdef int f = <int>_integer("format", format, 0, RF_MAX_FORMATS - 1)
         cdef int p = <int>_integer("pt", pt, 0, 127)
-        _check(rf_peer_format(self._open(), _handle(peer), k, f, p, _optional_pt("rtx_pt", rtx_pt)))
+        _check(rf_peer_format(self._open(), _handle(peer), k, f, p, _optional_pt("rtx_pt", rtx_pt),
+                              bool(derived)))
 
     def select_layer(self, peer, layer) -> None:
         cdef int n = -1 if layer is None else <int>_integer("layer", layer, 0, RF_LAYERS - 1)
@@ -363,7 +364,7 @@ cdef class CompiledForwarder:
         layers = [s.layer[<int>i] for i in range(s.layers)]
         best = s.best if s.best < s.layers else None
         return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks, "layers": layers,
-                "best_layer": best}
+                "best_layer": best, "derived_viewers": s.derived_viewers}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s

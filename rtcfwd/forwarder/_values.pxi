@@ -182,6 +182,9 @@ cdef int _to_view_track(object track, rf_view_track *t) except -1:
         i = _integer(f"{name}: format", index, 0, RF_MAX_FORMATS - 1)
         t.pt_of_format[i] = <uint8_t>_integer(f"{name}[{i}]", pt, 0, 127)
         t.rtx_pt_of_format[i] = _optional_pt(f"{name}[{i}] rtx", rtx_pt)
+    for index in track.derived:
+        i = _integer(f"{where}.derived", index, 0, RF_MAX_FORMATS - 1)
+        t.derived |= <uint16_t>(1 << i)
     return 0
 
 

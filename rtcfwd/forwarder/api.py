@@ -126,6 +126,8 @@ class ViewedTrack:
     payload_types: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     """format index -> (payload type, its rtx payload type or None)"""
     nack: bool = False
+    derived: frozenset[int] = frozenset()
+    """format indexes, A-law or µ-law audio, that this viewer gets in the other law (G.711)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +263,17 @@ class Forwarder(Protocol):
     def view(self, peer: PeerHandle, subscription: Subscription) -> None: ...
 
     def set_format(
-        self, peer: PeerHandle, kind: Kind, format: int, pt: int, rtx_pt: int | None
+        self,
+        peer: PeerHandle,
+        kind: Kind,
+        format: int,
+        pt: int,
+        rtx_pt: int | None,
+        *,
+        derived: bool = False,
     ) -> None:
-        """The viewer's payload type for a format that appeared after it joined."""
+        """The viewer's payload type for a format that appeared after it joined. ``derived``: it is
+        of the other law of G.711, see :class:`ViewedTrack`."""
 
     def select_layer(self, peer: PeerHandle, layer: int | None) -> None:
         """The simulcast layer that a viewer gets from its next key frame on: an index of the

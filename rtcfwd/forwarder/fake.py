@@ -45,6 +45,7 @@ class FakePeer:
     subscription: Subscription | None = None
     layer: int | None = None
     formats: dict[tuple[Kind, int], tuple[int, int | None]] = field(default_factory=dict)
+    derived: set[tuple[Kind, int]] = field(default_factory=set)
 
 
 class FakeForwarder:
@@ -175,10 +176,19 @@ class FakeForwarder:
         self._peer(peer).subscription = subscription
 
     def set_format(
-        self, peer: PeerHandle, kind: Kind, format: int, pt: int, rtx_pt: int | None
+        self,
+        peer: PeerHandle,
+        kind: Kind,
+        format: int,
+        pt: int,
+        rtx_pt: int | None,
+        *,
+        derived: bool = False,
     ) -> None:
         self._note("set_format", peer, kind, format, pt, rtx_pt)
         self._peer(peer).formats[kind, format] = (pt, rtx_pt)
+        if derived:
+            self._peer(peer).derived.add((kind, format))
 
     def select_layer(self, peer: PeerHandle, layer: int | None) -> None:
         self._note("select_layer", peer, layer)

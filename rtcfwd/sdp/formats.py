@@ -35,6 +35,8 @@ CODECS: Final = {
     "PCMA": Codec.PCMA,
 }
 
+OTHER_LAW: Final = {"PCMA": "PCMU", "PCMU": "PCMA"}
+
 _AUDIO_CLOCKS = {"OPUS": 48000, "PCMU": 8000, "PCMA": 8000}
 _VIDEO_CLOCK = 90000
 
@@ -162,6 +164,7 @@ class StreamFormats:
         H264: packetization-mode 1 before mode 0, which serves only when the viewer has no other
         (RFC 6184 table 3; real ones take FU-A there); then the nearest profile that must take
         the stream; then a guess. Other codecs: the same configuration, or an AV1 profile above.
+        G.711: the same law, else the other one, which the data plane makes (:func:`is_derived`).
         """
         fmt = self._formats[kind][index]
         same = [pt for pt in offered if pt.name == fmt.codec and _is_sound(kind, pt)]
@@ -176,7 +179,15 @@ class StreamFormats:
             level = fmt.parameters.get("profile", "0")
             above = [pt for pt in same if pt.parameters.get("profile", "0") > level]
             return above[0] if above else None
+        if fmt.codec in OTHER_LAW:
+            laws = [pt for pt in offered if is_derived(fmt, pt) and _is_sound(kind, pt)]
+            return laws[0] if laws else None
         return None
+
+
+def is_derived(fmt: MediaFormat, pt: PayloadType) -> bool:
+    """Whether ``pt`` is the other law of G.711 than ``fmt``: the same samples by table."""
+    return pt.name == OTHER_LAW.get(fmt.codec)
 
 
 def _h264_rank(stream: Profile, pt: PayloadType) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import Final
 from rtcfwd.forwarder.api import Kind, Subscription, ViewedTrack
 
 from .errors import refused
-from .formats import CodecPolicy, StreamFormats, find_rtx
+from .formats import CodecPolicy, StreamFormats, find_rtx, is_derived
 from .model import LocalTransport, MediaSection, Offer, PayloadType
 from .negotiate import (
     AUXILIARY,
@@ -48,6 +48,11 @@ class ViewerAnswer:
         """Per kind: format index -> (payload type, its rtx or None), for the formats that this
         viewer takes. To be asked again when the stream has a new format or SPS."""
         return {kind: _matches(kind, formats, pts) for kind, pts in self.answered.items()}
+
+    def is_derived(self, formats: StreamFormats, kind: Kind, index: int) -> bool:
+        """Whether this viewer gets a format's samples in the other law of G.711."""
+        pt = formats.match(kind, index, [pt for pt, _ in self.answered[kind]])
+        return pt is not None and is_derived(formats[kind][index], pt)
 
 
 def negotiate_viewer(
@@ -187,13 +192,20 @@ def _track(
     ids: Ids,
 ) -> ViewedTrack:
     has_rtx = any(rtx is not None for _, rtx in answered)
+    names = {pt.pt: pt for pt, _ in answered}
+    types = _matches(kind, formats, answered)
     return ViewedTrack(
         kind=kind,
         mid=section.mid,
         ssrc=ids.audio_ssrc if kind == Kind.AUDIO else ids.video_ssrc,
         rtx_ssrc=ids.rtx_ssrc if has_rtx else 0,
-        payload_types=_matches(kind, formats, answered),
+        payload_types=types,
         nack=any("nack" in pt.feedback for pt, _ in answered),
+        derived=frozenset(
+            index
+            for index, (number, _) in types.items()
+            if is_derived(formats[kind][index], names[number])
+        ),
     )
 
 

@@ -506,7 +506,7 @@ class Registry:
             for kind, table in offered.items():
                 for index, (pt, rtx) in table.items():
                     if index not in known.setdefault(kind, {}):
-                        self._set_format(viewer, kind, index, pt, rtx)
+                        self._set_format(viewer, stream.formats, kind, index, pt, rtx)
 
     def rematch(self, stream: Stream) -> None:
         """The publisher's SPS is another than its offer said: viewers get the payload types that
@@ -537,11 +537,19 @@ class Registry:
             stream.events.tell("reconnect", url)
 
     def _set_format(
-        self, viewer: Session, kind: Kind, index: int, pt: int, rtx: int | None
+        self,
+        viewer: Session,
+        formats: StreamFormats,
+        kind: Kind,
+        index: int,
+        pt: int,
+        rtx: int | None,
     ) -> None:
         assert viewer.peer is not None
+        assert viewer.viewer is not None
         try:
-            self.forwarder.set_format(viewer.peer, kind, index, pt, rtx)
+            derived = viewer.viewer.is_derived(formats, kind, index)
+            self.forwarder.set_format(viewer.peer, kind, index, pt, rtx, derived=derived)
             viewer.formats[kind][index] = (pt, rtx)
         except ForwarderError as error:
             viewer.close(f"its new payload type could not be set: {error}")

@@ -26,6 +26,7 @@ from av import AudioFrame
 from rtcfwd.client.pattern import Painter, PatternTrack, ToneTrack, read_number
 from rtcfwd.client.peer import Peer
 from rtcfwd.client.whip import Session
+from tests.g711 import to_a, to_mu
 from tests.interop.interop_tools import Server
 
 WORKERS = 2
@@ -177,9 +178,14 @@ async def receive_audio(server: Server, name: str, law: str, count: int) -> list
 
 
 async def send_and_receive(
-    server: Server, name: str, law: str, source: Callable[[str, int], np.ndarray], count: int
+    server: Server,
+    name: str,
+    law: str,
+    source: Callable[[str, int], np.ndarray],
+    count: int,
+    heard: tuple[str, ...] = (),
 ) -> list[list[AudioFrame]]:
-    """Publish the samples with video; what two viewers heard."""
+    """Publish the samples with video; what two viewers heard, or one of each law ``heard``."""
     async with Session(server.url(f"/whip/{name}"), "publish") as session:
         publisher = Peer(session)
         try:
@@ -187,7 +193,8 @@ async def send_and_receive(
             publisher.send(PatternTrack(320, 180), ["h264"])
             await publisher.connect()
             await asyncio.to_thread(server.wait_live, name)
-            viewers = [receive_audio(server, name, law, count) for _ in range(2)]
+            laws = heard or (law, law)
+            viewers = [receive_audio(server, name, law, count) for law in laws]
             return await asyncio.gather(*viewers)
         finally:
             await publisher.close()
@@ -216,6 +223,35 @@ def test_samples_are_exact(
         clock = [frame.pts - frames[0].pts for frame in frames]
         assert clock == [i * SAMPLES for i in range(count)]
     record(first_packets_heard=starts, packets_exact=2 * count, samples_exact=2 * count * SAMPLES)
+
+
+@pytest.mark.duty("G1", "H20")
+@pytest.mark.parametrize(("law", "other"), [("pcma", "pcmu"), ("pcmu", "pcma")])
+def test_a_viewer_of_the_other_law_hears_the_itu_table(
+    server: Server, record: Any, law: str, other: str
+) -> None:
+    """aiortc offers one law alone to a stream of the other: every code word by G.711's own table,
+    beside a viewer of the stream's law, who gets its bytes."""
+    count = 100  # 2 s
+    convert = to_mu if law == "pcma" else to_a
+    codes = [np.random.default_rng(i).integers(0, 256, SAMPLES) for i in range(1000)]
+    raw = [c.astype(np.uint8).tobytes() for c in codes]
+    if law == "pcmu":  # it has two zeros; the publisher's encoder knows one
+        raw = [r.replace(b"\x7f", b"\xff") for r in raw]
+    assert len(set(b"".join(raw[:50]))) >= 255
+    job = send_and_receive(server, f"other-{law}", law, codebook_noise, count, (other, law, other))
+    frames = in_own_loop(job)
+    expected = {
+        law: [LAWS[law](np.frombuffer(r, np.uint8)).tobytes() for r in raw],
+        other: [LAWS[other](np.frombuffer(convert(r), np.uint8)).tobytes() for r in raw],
+    }
+    starts = []
+    for heard, got in zip((other, law, other), frames, strict=True):
+        packets = [frame.to_ndarray()[0].tobytes() for frame in got]
+        start = expected[heard].index(packets[0])
+        assert packets == expected[heard][start : start + count]
+        starts.append(start)
+    record(starts=starts, packets=count)
 
 
 def make_clip(path: Path, frames: int = 150) -> None:

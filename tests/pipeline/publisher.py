@@ -61,6 +61,9 @@ class Setup:
     codec: api.Codec = api.Codec.H264
     format: int = 0  # index in the stream's table
     video_pt: int = 96
+    audio_codec: api.Codec = api.Codec.PCMA
+    audio_format: int = 0
+    audio_pt: int = 8
     signals_ssrc: bool = True
     sends_sr: tuple[api.Kind, ...] = (AUDIO, VIDEO)
     ntp_skew: int = 0  # ns
@@ -118,7 +121,7 @@ class Publisher:
                 )
             )
         if s.has_audio:
-            fmt = api.PublishedFormat(8, api.Codec.PCMA, 0)
+            fmt = api.PublishedFormat(s.audio_pt, s.audio_codec, s.audio_format)
             ssrcs = [self.ssrc[AUDIO]] if s.signals_ssrc else []
             tracks.append(api.PublishedTrack(AUDIO, 8000, "a", [fmt], ssrcs, nack=s.nack))
         return api.Publication(tracks, s.extensions, 4242, "server", s.reduced_size)
@@ -152,7 +155,8 @@ class Publisher:
         """The next packet of a track, protected; kept for NACKs. Not put into ``out``."""
         seq = self.seq[kind] & 0xFFFF
         self.seq[kind] += 1
-        pt = pt if pt is not None else (self.setup.video_pt if kind == VIDEO else 8)
+        pts = {VIDEO: self.setup.video_pt, AUDIO: self.setup.audio_pt}
+        pt = pt if pt is not None else pts[kind]
         rtp = Rtp(pt, marker, seq, ts, self.ssrc[kind], payload, csrcs, extensions, padding)
         data = self.crypto.protect(rtp.pack())
         self._history[(kind, seq)] = (data, rtp)

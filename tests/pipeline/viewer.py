@@ -9,7 +9,7 @@ NACKs: a missing number is asked for 10 ms after a newer one came, again every r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
@@ -38,6 +38,8 @@ class ViewerSetup:
     nack_after_ms: int = 10
     nack_again_ms: int = 40  # its round trip
     formats: tuple[int, ...] = (0,)  # video formats that it takes; payload type 102 + 2 * format
+    audio: dict[int, int] = field(default_factory=lambda: {0: AUDIO_PT})  # payload types by format
+    derived: frozenset[int] = frozenset()  # audio formats that it gets in the other law
     has_audio: bool = True
     has_video: bool = True
     mid: bool = True
@@ -77,8 +79,9 @@ class Viewer:
             rtx = self.rtx_ssrc if s.rtx else 0
             tracks.append(api.ViewedTrack(VIDEO, "0", self.ssrc[VIDEO], rtx, types, nack=s.nack))
         if s.has_audio:
-            types = {0: (AUDIO_PT, None)}
-            tracks.append(api.ViewedTrack(AUDIO, "1", self.ssrc[AUDIO], 0, types, nack=s.nack))
+            types = {f: (pt, None) for f, pt in s.audio.items()}
+            ssrc = self.ssrc[AUDIO]
+            tracks.append(api.ViewedTrack(AUDIO, "1", ssrc, 0, types, s.nack, s.derived))
         extensions = dict(s.extensions) | ({MID_URI: 4} if s.mid else {})
         return api.Subscription(tracks, extensions, "server")
 

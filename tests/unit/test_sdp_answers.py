@@ -364,6 +364,39 @@ def test_whep_in_wait_mode_and_with_an_absent_track() -> None:
     assert audio.payload_types == {}
 
 
+@pytest.mark.duty("P2", "H20")
+@pytest.mark.parametrize("absent", list(Kind))
+def test_a_player_that_waits_for_two_tracks_gets_two_sections(absent: Kind) -> None:
+    """vue-wish shows nothing before two track events: what is not published is sendonly too."""
+    formats = stream(audio=None) if absent == Kind.AUDIO else stream(video=None)
+    live = {kind: 0 for kind in Kind if kind != absent}
+    made = view(golden("chromium156-recvonly-h264-pcma.sdp"), formats, live)
+    session, sections = strict(made.sdp)
+    assert [s.direction for s in sections] == ["sendonly", "sendonly"]
+    assert all(s.port and s.formats for s in sections)
+    assert len({s.one("msid").split()[0] for s in sections}) == 1
+    bundle = next(line for line in session if line.startswith("group:BUNDLE"))
+    assert bundle.split()[1:] == [s.one("mid") for s in sections]
+    track = next(t for t in made.subscription.tracks if t.kind == absent)
+    assert (track.payload_types, track.ssrc != 0) == ({}, True)
+
+
+@pytest.mark.duty("G1", "H20")
+def test_g711_by_static_types_without_rtpmap_in_either_law() -> None:
+    body = re.sub(
+        rb"(m=audio \d+ \S+)[ 0-9]+", rb"\1 0", golden("chromium156-recvonly-h264-pcma.sdp")
+    )
+    body = re.sub(rb"a=rtpmap:8 PCMA/8000\r\n", b"", body)
+    made = view(body)
+    _, sections = strict(made.sdp)
+    audio = next(t for t in made.subscription.tracks if t.kind == Kind.AUDIO)
+    assert (audio.payload_types, audio.derived) == ({0: (0, None)}, {0})
+    assert next(s for s in sections if s.media == "audio").formats == ["0"]
+    assert made.is_derived(stream(), Kind.AUDIO, 0)
+    pcma = view(body, policy=CodecPolicy(audio=("PCMA",)))
+    assert {t.kind for t in pcma.subscription.tracks} == {Kind.VIDEO}  # not allowed here
+
+
 def test_a_later_format_finds_its_payload_type() -> None:
     formats = stream()
     made = view(golden("chromium156-recvonly-default.sdp"), formats)

@@ -8,7 +8,7 @@ import pytest
 
 from rtcfwd.forwarder.api import Codec, Kind
 from rtcfwd.sdp import CodecPolicy, MediaFormat, PayloadType, SdpError, StreamFormats, sps_profile
-from rtcfwd.sdp.formats import MAX_FORMATS, find_rtx, offered_sets, publisher_choice
+from rtcfwd.sdp.formats import MAX_FORMATS, find_rtx, is_derived, offered_sets, publisher_choice
 from rtcfwd.sdp.h264 import Profile, fit, profile_of
 from rtcfwd.sdp.offer import parameters
 
@@ -189,6 +189,22 @@ def test_audio_matches() -> None:
     assert formats.match(Kind.AUDIO, opus, offered) is offered[2]
     assert formats.match(Kind.AUDIO, alaw, offered) is offered[1]
     assert formats.match(Kind.AUDIO, alaw, offered[2:]) is None
+
+
+@pytest.mark.duty("G1", "H20")
+@pytest.mark.parametrize(("law", "other"), [("PCMA", "PCMU"), ("PCMU", "PCMA")])
+def test_the_other_law_takes_a_format_when_its_own_is_not_offered(law: str, other: str) -> None:
+    formats = StreamFormats()
+    index = formats.index(Kind.AUDIO, MediaFormat(law, 8000))
+    opus = formats.index(Kind.AUDIO, MediaFormat("OPUS", 48000, 2))
+    wide, mine, its = pt(96, f"{other}/16000"), pt(97, f"{law}/8000"), pt(98, f"{other}/8000")
+    assert formats.match(Kind.AUDIO, index, [wide, its, mine]) is mine
+    assert formats.match(Kind.AUDIO, index, [wide, its]) is its
+    assert formats.match(Kind.AUDIO, index, [wide]) is None
+    assert formats.match(Kind.AUDIO, opus, [its, mine]) is None
+    assert is_derived(formats[Kind.AUDIO][index], its)
+    assert not is_derived(formats[Kind.AUDIO][index], mine)
+    assert not is_derived(formats[Kind.AUDIO][opus], its)
 
 
 def test_publisher_choice() -> None:

@@ -20,6 +20,8 @@ VP8 = re.sub(rb"a=fmtp:\d+ [^\r\n]*profile-level-id[^\r\n]*\r?\n", b"", PCMU)
 VP8 = VP8.replace(b"H264/90000", b"VP8/90000")
 NO_PCMU = re.sub(rb"(m=audio \d+ \S+) 0 8\b", rb"\1 8", VIEW)
 NO_PCMU = NO_PCMU.replace(b"a=rtpmap:0 PCMU/8000\r\n", b"")
+NO_G711 = re.sub(rb"(m=audio \d+ \S+) 8\b", rb"\1 111", NO_PCMU)
+NO_G711 = NO_G711.replace(b"a=rtpmap:8 PCMA/8000", b"a=rtpmap:111 opus/48000/2")
 
 
 def test_a_viewer_needs_a_publisher() -> None:
@@ -134,13 +136,36 @@ def test_events_of_a_replaced_publisher_do_not_count() -> None:
 def test_viewers_who_can_take_nothing_of_the_new_codecs_are_closed() -> None:
     world = World()
     first = world.live()
-    viewer = world.connected(world.view(offer=NO_PCMU)).session
+    viewer = world.connected(world.view(offer=NO_G711)).session
     first.close()
     world.publish(offer=PCMU)
     assert viewer.state is SessionState.CONNECTED  # H264 goes on, PCMU it did not offer
     world.advance(3)
     world.publish(offer=VP8)
     assert viewer.state is SessionState.CLOSED
+
+
+@pytest.mark.duty("H20")
+def test_a_publisher_that_comes_back_in_the_other_law_is_heard_by_all() -> None:
+    """A-law, then mu-law: a viewer of A-law alone gets the new format in its own law."""
+    world = World()
+    first = world.live()
+    viewer = world.connected(world.view(offer=NO_PCMU)).session
+    assert viewer.peer is not None
+    subscription = world.forwarder.peers[viewer.peer].subscription
+    assert subscription is not None
+    assert {t.kind: t.derived for t in subscription.tracks}[Kind.AUDIO] == frozenset()
+    first.close()
+    world.publish(offer=PCMU)
+    peer = world.forwarder.peers[viewer.peer]
+    assert peer.formats == {(Kind.AUDIO, 1): (8, None)}
+    assert peer.derived == {(Kind.AUDIO, 1)}
+    late = world.view(offer=NO_PCMU)
+    assert late.peer is not None
+    subscription = world.forwarder.peers[late.peer].subscription
+    assert subscription is not None
+    audio = next(t for t in subscription.tracks if t.kind == Kind.AUDIO)
+    assert (audio.payload_types, audio.derived) == ({0: (8, None), 1: (8, None)}, {1})
 
 
 def test_a_viewer_keeps_what_it_can_take() -> None:
