@@ -211,6 +211,22 @@ class Config:
         10.0, _seconds(0, 3600), "time that viewers wait for a publisher to come back", "S"
     )
 
+    # What is served (docs/operate.md).
+    codecs: tuple[str, ...] = _setting(
+        (), access.codecs, "codecs that are served, in order of preference; without: all of them",
+        "CODEC", many=True,
+    )  # fmt: skip
+    stream_codecs: tuple[tuple[str, tuple[str, ...]], ...] = _setting(
+        (), access.stream_codecs, "the same for some streams; the first that fits counts",
+        "STREAM:CODEC,CODEC", many=True,
+    )  # fmt: skip
+    video_orientation: str = _setting(
+        "pass",
+        _choice("pass", "turn"),
+        "pass a phone's orientation on, or have the publisher turn the picture itself",
+        "MODE",
+    )
+
     # Limits (DESIGN: what bad input gets).
     max_streams: int = _setting(64, _integer(1, 4096), "streams at once")
     max_viewers: int = _setting(5000, _integer(1, 100_000), "viewers at once, all streams")

@@ -52,6 +52,40 @@ def redirect_rules(value: object) -> tuple[tuple[str, str, str], ...]:
         raise ValueError(wanted) from None
 
 
+CODECS = ("H264", "VP8", "VP9", "AV1", "H265", "PCMA", "PCMU", "OPUS")
+
+
+def codecs(value: object) -> tuple[str, ...]:
+    """Names of codecs in order of preference, upper-case; empty for the default."""
+    wanted = f"wants codecs in order of preference, of {', '.join(CODECS)}; each once"
+    found = tuple(name.upper() for name in _words(value, wanted))
+    if len(set(found)) != len(found) or not set(found) <= set(CODECS):
+        raise ValueError(wanted)
+    return found
+
+
+def stream_codecs(value: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """``STREAM:CODEC,CODEC,…`` each: (stream pattern, codecs). The first that fits counts."""
+    wanted = (
+        "wants STREAM:CODEC,CODEC,... with a stream's name (* and ? stand for others) and codecs in"
+        f" order of preference, of {', '.join(CODECS)}"
+    )
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)):
+        raise ValueError(wanted)
+    found = []
+    for text in (part for item in items for part in str(item).split()):
+        stream, _, names = text.partition(":")
+        try:
+            listed = codecs(names)
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not _STREAM.fullmatch(stream) or not listed:
+            raise ValueError(wanted)
+        found.append((stream, listed))
+    return tuple(found)
+
+
 def base_url(value: object) -> str:
     """The URL of a server, without a last slash; empty for none."""
     wanted = "wants a server's URL, such as https://other.example.com"

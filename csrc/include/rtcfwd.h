@@ -171,6 +171,7 @@ typedef struct rf_view_track {
 typedef struct rf_subscription {
     rf_view_track track[RF_KINDS];
     uint8_t ext_id_of[RF_MAX_EXT_KINDS]; /* enum rf_ext -> the viewer's id, 0: not negotiated */
+    uint8_t ext_mixed;                   /* extmap-allow-mixed: two-byte headers too (RFC 8285) */
     uint8_t start_playout_delay;         /* send playout-delay 0/0 at the start */
     char cname[32];
 } rf_subscription;

@@ -7,6 +7,13 @@
 #include "path/path.h"
 #include "wire/hdrext.h"
 
+/* Was it negotiated on this leg, in a form that this leg may carry? Without extmap-allow-mixed
+ * every packet has the one-byte form (RFC 8285 section 4.1.2): what does not fit it is left out. */
+static int carries(const rf_subscription *s, uint8_t kind, uint8_t len) {
+    uint8_t id = s->ext_id_of[kind];
+    return id && (s->ext_mixed || (id <= 14 && len >= 1 && len <= 16));
+}
+
 static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slot,
                          const uint8_t *room, const rf_segment *segment, uint8_t *dst) {
     static const uint8_t no_delay[3] = {0, 0, 0};
@@ -24,7 +31,7 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
         items[count++].data = (const uint8_t *)setup->mid;
     }
     for (int i = 0; i < slot->ext_count; i++) {
-        if (!v->setup.ext_id_of[slot->ext[i].kind])
+        if (!carries(&v->setup, slot->ext[i].kind, slot->ext[i].len))
             continue;
         delay_told |= slot->ext[i].kind == RF_EXT_PLAYOUT_DELAY;
         items[count].kind = slot->ext[i].kind;

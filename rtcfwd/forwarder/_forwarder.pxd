@@ -154,6 +154,7 @@ cdef extern from "rtcfwd.h" nogil:
     ctypedef struct rf_subscription:
         rf_view_track track[2]
         uint8_t ext_id_of[16]
+        uint8_t ext_mixed
         uint8_t start_playout_delay
         char cname[32]
 

@@ -199,6 +199,7 @@ cdef int _to_subscription(object subscription, rf_subscription *s) except -1:
         kind = EXTENSIONS.get(uri, 0)
         if kind:
             s.ext_id_of[<int>kind] = <uint8_t>value
+    s.ext_mixed = bool(subscription.mixed)
     s.start_playout_delay = bool(subscription.start_playout_delay)
     cdef bytes cname = _string("cname", subscription.cname, sizeof(s.cname) - 1)
     memcpy(s.cname, <const char *>cname, len(cname))

@@ -136,6 +136,8 @@ class Subscription:
     extensions: dict[str, int]  # URI -> the viewer's id
     cname: str
     start_playout_delay: bool = True
+    mixed: bool = False
+    """extmap-allow-mixed: extensions that need it may go in the two-byte form (RFC 8285)"""
 
 
 @dataclass(frozen=True, slots=True)

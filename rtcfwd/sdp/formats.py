@@ -59,6 +59,19 @@ class CodecPolicy:
     video: tuple[str, ...] = ("H264", "VP8", "VP9", "AV1", "H265")
     audio: tuple[str, ...] = ("PCMA", "PCMU", "OPUS")
     audio_by_offer: bool = True
+    turn_video: bool = False
+    """Publishers are to turn their pictures themselves: video-orientation is not negotiated with
+    them. It serves viewers that do not understand it."""
+
+    @classmethod
+    def of(cls, listed: Sequence[str], *, turn_video: bool = False) -> CodecPolicy:
+        """From one list of names for both kinds, whose order then decides for audio too; empty:
+        the default. A kind of which nothing is listed is not served."""
+        if not listed:
+            return cls(turn_video=turn_video)
+        audio = tuple(name for name in listed if name in _AUDIO_CLOCKS)
+        video = tuple(name for name in listed if name not in _AUDIO_CLOCKS)
+        return cls(video, audio, audio_by_offer=False, turn_video=turn_video)
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         return self.video if kind == Kind.VIDEO else self.audio

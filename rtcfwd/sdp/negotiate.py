@@ -32,23 +32,27 @@ FORWARDED: Final = frozenset({
 
 Hop by hop, and so never answered: transport-wide sequence numbers, abs-send-time, toffset."""
 
+VIDEO_ORIENTATION: Final = "urn:3gpp:video-orientation"
+
 PUBLISHER_EXTENSIONS: Final = FORWARDED | {
+    VIDEO_ORIENTATION,
     RID,
     _SDES + "repaired-rtp-stream-id",
 }
-"""Without video-orientation: a publisher that does not get it turns the picture itself, which
-serves the viewers that cannot (Firefox, GStreamer)."""
+"""RID and RRID tell simulcast layers apart and end here."""
 
-VIEWER_EXTENSIONS: Final = FORWARDED | {"urn:3gpp:video-orientation"}
+VIEWER_EXTENSIONS: Final = FORWARDED | {VIDEO_ORIENTATION}
 
 _ANSWER_DIRECTION = {"": "", "sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly"}
 
 
 class ExtensionTable:
     """Picks the header extensions of an answer, section by section, so that over the one
-    transport an id has one URI and a URI one id (RFC 9143 section 9.1)."""
+    transport an id has one URI and a URI one id (RFC 9143 section 9.1). ``mixed``: the offer has
+    extmap-allow-mixed; without it only ids of the one-byte form, 1 to 14, are taken (RFC 8285)."""
 
-    def __init__(self, wanted: frozenset[str], *, sending: bool) -> None:
+    def __init__(self, wanted: frozenset[str], *, sending: bool, mixed: bool = False) -> None:
+        self._mixed = mixed
         self._wanted = wanted
         self._useless = "sendonly" if sending else "recvonly"
         self.uri_of: dict[int, str] = {}
@@ -62,6 +66,8 @@ class ExtensionTable:
             if offered.uri not in self._wanted or offered.uri in kept:
                 continue
             if direction is None or offered.direction == self._useless:
+                continue
+            if offered.id > 14 and not (self._mixed or section.allow_mixed):
                 continue
             if self.uri_of.get(offered.id, offered.uri) != offered.uri:
                 continue

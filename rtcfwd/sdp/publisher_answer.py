@@ -26,6 +26,7 @@ from .model import LocalTransport, MediaSection, Offer, PayloadType
 from .negotiate import (
     PUBLISHER_EXTENSIONS,
     RID,
+    VIDEO_ORIENTATION,
     ExtensionTable,
     codec_names,
     echoed,
@@ -63,7 +64,8 @@ def negotiate_publisher(
     choices = {
         section.index: _choose(section, policy) for section in offer.media if section.offered
     }
-    extensions = ExtensionTable(PUBLISHER_EXTENSIONS, sending=False)
+    wanted = PUBLISHER_EXTENSIONS - ({VIDEO_ORIENTATION} if policy.turn_video else set())
+    extensions = ExtensionTable(wanted, sending=False, mixed=offer.allow_mixed)
     sections: list[AnswerSection] = []
     for section in offer.media:
         if section.index not in choices:
@@ -134,9 +136,12 @@ def _choose(section: MediaSection, policy: CodecPolicy) -> tuple[PayloadType, Pa
         raise refused(f"{section.name} is {section.direction}; a publisher must offer sendonly.")
     pt = publisher_choice(policy, section.kind, section.payload_types)
     if pt is None:
+        served = policy.names(section.kind)
+        if not served:
+            raise refused(f"This stream takes no {section.media}; leave {section.name} out.")
         raise refused(
             f"{section.name} offers {codec_names(section.payload_types)}; "
-            f"offer one of {', '.join(policy.names(section.kind))}."
+            f"offer one of {', '.join(served)}."
         )
     return pt, find_rtx(section.payload_types, pt)
 

@@ -78,7 +78,7 @@ def negotiate_viewer(
             allowed = policy.allowed(section.kind, section.payload_types)
             served[section.index] = _live_first(section.kind, formats, live, allowed)
     _check_servable(offer, policy, formats, live, served)
-    extensions = ExtensionTable(VIEWER_EXTENSIONS, sending=True)
+    extensions = ExtensionTable(VIEWER_EXTENSIONS, sending=True, mixed=offer.allow_mixed)
     sections = [_section(section, served, extensions, ids) for section in offer.media]
     setup = answer_setup(offer.remote.setup)
     sdp = b""
@@ -110,6 +110,7 @@ def negotiate_viewer(
         extensions=dict(extensions.id_of),
         cname=ids.cname,
         start_playout_delay=PLAYOUT_DELAY in extensions.id_of,
+        mixed=all(s.offer.allow_mixed or offer.allow_mixed for s in sections if s.payload_types),
     )
     return ViewerAnswer(sdp, setup, subscription, answered)
 

@@ -18,6 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from aioice import Candidate
 
@@ -117,7 +118,7 @@ class Registry:
         self.ssrcs = names.Ssrcs()
         self._certificate = certificate
         self._candidates = tuple(candidates)
-        self._policy = policy or CodecPolicy()
+        self._policy = _policies(config) if policy is None else lambda _: policy
         self.draining = False  # no new sessions
         self.on_reconnect: list[Callable[[str], None]] = [self._tell_reconnect]
         """Called once when the server is about to end, with the base URL of the server to go to
@@ -153,7 +154,7 @@ class Registry:
             answer = negotiate_publisher(
                 offer,
                 local=self._local(agent),
-                policy=self._policy,
+                policy=self._policy(name),
                 formats=formats,
                 ids=Ids(names.new_origin(), stream_id, names.new_cname(), 0, 0, 0, ssrcs[0]),
             )
@@ -198,7 +199,7 @@ class Registry:
             answer = negotiate_viewer(
                 offer,
                 local=self._local(agent),
-                policy=self._policy,
+                policy=self._policy(name),
                 formats=stream.formats,
                 live=stream.live,
                 ids=Ids(names.new_origin(), stream.stream_id, names.new_cname(), *ssrcs),
@@ -576,6 +577,18 @@ class Registry:
             except ForwarderError as error:
                 logger.error("stream %s: close_stream: %s", stream.name, error)
                 self.by_handle.pop(stream.handle, None)
+
+
+def _policies(config: Config) -> Callable[[str], CodecPolicy]:
+    """The codecs of each stream, by its name."""
+    turn = config.video_orientation == "turn"
+    rules = [(p, CodecPolicy.of(listed, turn_video=turn)) for p, listed in config.stream_codecs]
+    default = CodecPolicy.of(config.codecs, turn_video=turn)
+
+    def of(name: str) -> CodecPolicy:
+        return next((policy for p, policy in rules if fnmatchcase(name, p)), default)
+
+    return of
 
 
 def _agent_for(offer: Offer) -> IceLiteAgent:

@@ -84,6 +84,45 @@ def test_comfort_noise_leaves_no_hole(late: bool) -> None:
             assert {p.pt for p in viewer.in_order(AUDIO)} == {8}
 
 
+@pytest.mark.duty("H18", "G3")
+@pytest.mark.parametrize("kind", [AUDIO, VIDEO])
+@pytest.mark.parametrize("own_ssrc", [False, True])
+def test_helpers_never_reach_a_viewers_numbering(kind: api.Kind, own_ssrc: bool) -> None:
+    """RED, ULPFEC, FlexFEC, CN, telephone-event and packets without anything, from a publisher that
+    sends them although no answer had them: on the track's SSRC, or on one of their own."""
+    helpers = [
+        (63, b"\x6f\0"),
+        (116, b"\x80" * 20),
+        (118, b"\x40" * 30),
+        (13, b"\x40"),
+        (110, b"\5\0\0\0"),
+    ]
+    with World() as w:
+        s = Stage(w)
+        s.play(s.audio(2))
+        for turn in range(20):
+            number, payload = helpers[turn % len(helpers)]
+            if own_ssrc:
+                fec = Rtp(number, False, turn, 0, 0xFEC, payload)
+                extra = [s.pub.crypto.protect(fec.pack())]
+            else:
+                extra = [
+                    s.pub.packet(kind, payload, 0, w.now, pt=number, ledger=False),
+                    s.pub.packet(kind, b"", 0, w.now, ledger=False),
+                    s.padding(kind),
+                ]
+            s.play([*extra, *s.audio(1), *s.frame()], 0.02)
+        s.assert_whole(VIDEO, AUDIO)
+        for viewer in s.viewers:
+            assert all(p.payload for k in (AUDIO, VIDEO) for p in viewer.in_order(k))
+            assert not viewer.asked
+        drops = w.drops()
+        if own_ssrc:
+            assert drops["unknown_ssrc"] + drops["unknown_payload_type"] == 20
+        else:
+            assert (drops["unknown_payload_type"], drops["padding_only"]) == (20, 40)
+
+
 def test_rtx_is_undone() -> None:
     """A packet that came by RTX alone is like any other to viewers; probes on RTX are dropped."""
     with World() as w:

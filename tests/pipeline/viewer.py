@@ -44,6 +44,7 @@ class ViewerSetup:
     has_video: bool = True
     mid: bool = True
     extensions: tuple[tuple[str, int], ...] = ()
+    mixed: bool = True  # extmap-allow-mixed
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Viewer:
             ssrc = self.ssrc[AUDIO]
             tracks.append(api.ViewedTrack(AUDIO, "1", ssrc, 0, types, s.nack, s.derived))
         extensions = dict(s.extensions) | ({MID_URI: 4} if s.mid else {})
-        return api.Subscription(tracks, extensions, "server")
+        return api.Subscription(tracks, extensions, "server", mixed=s.mixed)
 
     # ---- hearing ----
 

@@ -9,7 +9,14 @@ import pytest
 from aiortc.sdp import SessionDescription
 
 from rtcfwd.forwarder.api import Codec, Kind
-from rtcfwd.sdp import CodecPolicy, MediaFormat, PublisherAnswer, StreamFormats, ViewerAnswer
+from rtcfwd.sdp import (
+    CodecPolicy,
+    MediaFormat,
+    PublisherAnswer,
+    SdpError,
+    StreamFormats,
+    ViewerAnswer,
+)
 
 from .sdp_tools import (
     FINGERPRINT,
@@ -283,6 +290,70 @@ def test_sprop_parameter_sets_fill_the_profile() -> None:
     body = golden("gst1.22-webrtcbin-whip-offer.sdp").replace(b"Z0LAHtoC", b"Z2QAHtoC")
     made = publish(body, formats=formats)
     assert formats.profile(made.chosen[Kind.VIDEO]).name == "HIGH"
+
+
+@pytest.mark.duty("H16")
+def test_orientation_is_passed_or_the_publisher_turns_the_picture() -> None:
+    uri = "urn:3gpp:video-orientation"
+    body = golden("chromium156-sendonly-default.sdp")
+    assert uri in publish(body).publication.extensions.values()
+    turned = publish(body, CodecPolicy(turn_video=True))
+    assert uri not in turned.publication.extensions.values()
+    assert uri.encode() not in turned.sdp
+    assert uri in view(golden("chromium156-recvonly-default.sdp")).subscription.extensions
+
+
+@pytest.mark.duty("H16")
+def test_ids_above_14_need_extmap_allow_mixed() -> None:
+    """RFC 8285 section 4.1.2: they have the two-byte form alone."""
+    body = golden("chromium156-recvonly-default.sdp")
+    level = b"urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    wide = re.sub(rb"a=extmap:\d+ " + level, b"a=extmap:99 " + level, body)
+    assert wide != body
+    made = view(wide)
+    assert made.subscription.mixed
+    assert made.subscription.extensions[level.decode()] == 99
+    made = view(wide.replace(b"a=extmap-allow-mixed\r\n", b""))
+    assert not made.subscription.mixed
+    assert level not in made.sdp
+    assert max(made.subscription.extensions.values()) <= 14
+
+
+@pytest.mark.duty("H19", "W13")
+def test_a_codec_policy_keeps_one_codec_or_refuses() -> None:
+    body = golden("chromium156-sendonly-default.sdp")
+    made = publish(body, CodecPolicy.of(("VP8", "PCMU", "H264", "OPUS")))
+    assert [t.formats[0].codec for t in made.publication.tracks] == [Codec.PCMU, Codec.VP8]
+    _, sections = strict(made.sdp)
+    for section in sections:
+        kept = [m[0] for m in section.by_pt("rtpmap").values() if not m[0].startswith("rtx/")]
+        assert len(kept) == 1
+    with pytest.raises(SdpError) as error:
+        publish(body, CodecPolicy.of(("H265", "PCMA")))
+    assert error.value.status == 422
+    assert "offer one of H265" in str(error.value)
+    with pytest.raises(SdpError) as error:
+        publish(body, CodecPolicy.of(("PCMA",)))
+    assert error.value.status == 422
+    assert "takes no video" in str(error.value)
+
+
+@pytest.mark.duty("G3")
+def test_red_cn_fec_and_telephone_event_are_in_no_answer() -> None:
+    extra = b" 63 110 112 13 118\r\n"
+    body = golden("chromium156-sendonly-default.sdp")
+    lines = (
+        b"a=rtpmap:63 red/48000/2\r\na=rtpmap:110 telephone-event/48000\r\n"
+        b"a=rtpmap:112 ulpfec/48000\r\na=rtpmap:118 flexfec-03/48000\r\n"
+    )
+    if b"red/48000" not in body:
+        body = re.sub(rb"(m=audio [^\r]*)\r\n", rb"\1" + extra, body, count=1)
+        body = body.replace(b"a=rtcp-mux\r\n", b"a=rtcp-mux\r\n" + lines, 1)
+    for sdp in (publish(body).sdp, view(body.replace(b"a=sendonly", b"a=recvonly")).sdp):
+        found = re.findall(rb"a=rtpmap:\d+ (\S+?)/", sdp)
+        assert found
+        helpers = {b"red", b"ulpfec", b"flexfec-03", b"cn", b"telephone-event"}
+        assert not {name.lower() for name in found} & helpers
 
 
 def test_firefox_receive_only_extension_is_not_for_publishers() -> None:

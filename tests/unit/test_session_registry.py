@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rtcfwd.config import Config
+from rtcfwd.config import Config, load
 from rtcfwd.forwarder.api import ForwarderBusy, ForwarderError, Kind, ParameterSets
 from rtcfwd.sdp import SdpError
 from rtcfwd.session.registry import Refused
@@ -166,6 +166,29 @@ def test_a_publisher_that_comes_back_in_the_other_law_is_heard_by_all() -> None:
     assert subscription is not None
     audio = next(t for t in subscription.tracks if t.kind == Kind.AUDIO)
     assert (audio.payload_types, audio.derived) == ({0: (8, None), 1: (8, None)}, {1})
+
+
+@pytest.mark.duty("H19")
+def test_codecs_are_a_streams_own_or_everybodys() -> None:
+    """--codecs for all, --stream-codecs for some; a viewer is held to them too."""
+    config = load(
+        {"codecs": ["VP8", "PCMA"], "stream_codecs": ["cam*:H264,PCMA", "*2:h264,pcmu,pcma"]}
+    )
+    world = World(config)
+    world.live("cam1")
+    world.live("x2")
+    with pytest.raises(SdpError) as error:
+        world.publish("other")
+    assert error.value.status == 422
+    assert "offers H264; offer one of VP8." in str(error.value)
+    viewer = world.view("cam1")
+    assert viewer.viewer is not None
+    audio = [pt.name for pt, _ in viewer.viewer.answered[Kind.AUDIO]]
+    assert audio == ["PCMA"]
+    viewer = world.view("x2")
+    assert viewer.viewer is not None
+    audio = [pt.name for pt, _ in viewer.viewer.answered[Kind.AUDIO]]
+    assert sorted(audio) == ["PCMA", "PCMU"]
 
 
 def test_a_viewer_keeps_what_it_can_take() -> None:
