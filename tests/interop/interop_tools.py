@@ -183,6 +183,19 @@ class Tab:
         self.page.close()
 
 
+ONE_AUDIO_CODEC = """{
+  const add = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+    const transceiver = add.call(this, kind, init);
+    if (kind === 'audio') {
+      const all = RTCRtpReceiver.getCapabilities('audio').codecs;
+      transceiver.setCodecPreferences(all.filter(codec => codec.mimeType === 'audio/NAME'));
+    }
+    return transceiver;
+  };
+}"""
+
+
 class Pages:
     """Opens publisher and viewer tabs in one browser profile (playwright's or firefox.py's)."""
 
@@ -219,8 +232,13 @@ class Pages:
         self._server.wait_live(name)
         return tab
 
-    def watch(self, name: str) -> Tab:
-        return self._open(f"watch={name}", "viewer")
+    def watch(self, name: str, *, audio: str = "") -> Tab:
+        """A tab that watches; with ``audio`` it offers that one audio codec alone."""
+        tab = Tab(self._context.new_page(), "viewer")
+        if audio:
+            tab.page.add_init_script(ONE_AUDIO_CODEC.replace("NAME", audio))
+        tab.page.goto(self._server.url(f"/?watch={name}"))
+        return tab
 
 
 def rate(samples: list[dict[str, Any]], window: float = 1.0) -> list[tuple[float, float]]:

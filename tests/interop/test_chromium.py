@@ -43,6 +43,23 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     publisher.close()
 
 
+@pytest.mark.duty("H20")
+@pytest.mark.parametrize(("law", "other"), [("PCMA", "PCMU"), ("PCMU", "PCMA")])
+def test_a_viewer_of_the_other_law(
+    server: Server, pages: Pages, record, law: str, other: str
+) -> None:
+    """A tab that offers one law alone hears the stream of the other, beside one that has both."""
+    name = f"chromium-other-{law}".lower()
+    publisher = pages.publish(name, video="H264", audio=law)
+    only, both = pages.watch(name, audio=other), pages.watch(name)
+    heard = {
+        other: plays(only, video="H264", audio=other),
+        law: plays(both, video="H264", audio=law),
+    }
+    record(heard=heard)
+    publisher.close()
+
+
 def test_bitrate_rises_at_once(server: Server, pages: Pages, record) -> None:
     """REMB: without it Chromium takes 27 s to reach 2.5 Mbit/s (draft-alvestrand-rmcat-remb)."""
     publisher = pages.publish("remb", video="H264", audio="PCMA")
