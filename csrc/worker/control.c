@@ -174,9 +174,11 @@ static void uses_derived(rf_peer *p) {
 }
 
 /* A reader has gone. The last one's takes the log with it: the next gets one of its own, so that
- * nobody can read what its owner frees. Where the owner's queue is full it stays for the next. */
+ * nobody can read what its owner frees. Where the owner's queue is full it stays for the next;
+ * where the stream is being closed, for its end: after STREAM_CLOSE the owner is told nothing of
+ * it. */
 static void leave_derived(rf_forwarder *f, const rf_peer *p) {
-    rf_stream *s = p->told_derived ? any_stream(f, p->told_stream) : NULL;
+    rf_stream *s = p->told_derived ? rf_control_stream(f, p->told_stream) : NULL;
     if (!s || --s->derived_viewers || !f->workers || !room(f, s->owner, 1))
         return;
     rf_command c = {.type = RF_COMMAND_DERIVE, .object = s};
