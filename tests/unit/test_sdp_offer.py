@@ -327,8 +327,9 @@ WATCH = GOOD.replace("sendonly", "recvonly")
         (GOOD, "must offer recvonly"),
         (swap("recvonly", "inactive", WATCH), "must offer recvonly"),
         (SESSION + TRANSPORT + "m=application 9 UDP/DTLS/SCTP x\na=mid:0\n", "audio or a video"),
-        (swap("H264", "VP8", WATCH).replace("SAVPF 8\n", "SAVPF 0\n"),
-         "The stream is PCMA audio and H264 video; the offer can play video VP8; audio PCMU."),
+        (swap("H264", "VP8", WATCH).replace(
+            "SAVPF 8\n", "SAVPF 111\na=rtpmap:111 opus/48000/2\n"),
+         "The stream is PCMA audio and H264 video; the offer can play video VP8; audio OPUS."),
         (swap("H264", "X", WATCH).replace("SAVPF 8\n", "SAVPF 9\n"), "audio G722"),
     ],
 )  # fmt: skip
