@@ -341,7 +341,8 @@ def test_refused_to_a_viewer(body: str, says: str) -> None:
 
 
 def test_a_viewer_with_one_live_kind_in_common_is_served() -> None:
-    made = view(swap("SAVPF 8\n", "SAVPF 0\n", WATCH).encode())
+    opus = "SAVPF 111\na=rtpmap:111 opus/48000/2\n"
+    made = view(swap("SAVPF 8\n", opus, WATCH).encode())
     tracks = {track.kind: track.payload_types for track in made.subscription.tracks}
     assert tracks == {Kind.VIDEO: {0: (96, None)}, Kind.AUDIO: {}}
 
