@@ -246,7 +246,7 @@ class Registry:
         answer = negotiate_viewer(
             offer,
             local=self._local(agent),
-            policy=self._policy,
+            policy=self._policy(pending.stream_name),
             formats=stream.formats,
             live=stream.live,
             ids=pending.ids,
