@@ -518,7 +518,7 @@ class Registry:
             for kind, table in viewer.viewer.payload_types(stream.formats).items():
                 for index, (pt, rtx) in table.items():
                     if viewer.formats.get(kind, {}).get(index, (pt, rtx)) != (pt, rtx):
-                        self._set_format(viewer, kind, index, pt, rtx)
+                        self._set_format(viewer, stream.formats, kind, index, pt, rtx)
                         changed = True
         if changed:
             try:
