@@ -70,7 +70,7 @@ static void tables(void) {
 /* A derived log begins where it was opened, and lies beside the source slot by slot. */
 static void derived(void) {
     rf_track t;
-    CHECK_EQ(rf_track_init(&t, RF_AUDIO, 64), 0);
+    CHECK_EQ(rf_track_init(&t, RF_AUDIO, RF_AUDIO, 64), 0);
     rf_derived *d = rf_derived_new(&t);
     CHECK(d != NULL);
     for (uint64_t i = 0; i < 200; i++) {
