@@ -207,7 +207,7 @@ class Pages:
         context.add_init_script(SAMPLER)
 
     def through(self, port: int) -> None:
-        """From now on, answers name this UDP port instead of the server's (link.py; playwright)."""
+        """From now on, answers name this UDP port instead of the server's (a Link's)."""
         self._port = port
         if self._routed:
             return

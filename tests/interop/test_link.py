@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.link import Link
 from tests.interop.interop_tools import (
     Pages,
     Server,
@@ -19,7 +20,6 @@ from tests.interop.interop_tools import (
     longest_freeze,
     wait_until,
 )
-from tests.interop.link import Link
 
 WORKERS = 2
 FPS = 25
