@@ -152,8 +152,13 @@ static int lines_known(const rf_peer *p) {
     return any;
 }
 
+/* Two reports soon, since receivers synchronise from the second one on; a few a second apart, for
+ * their clock regression and our round trip; then RFC 3550 section 6.2 would allow 5 s. */
 static int due(const rf_ctx *x, const rf_view_track_state *s) {
-    uint64_t apart = s->sr_count < 2 ? SECOND / 2 : SECOND;
+    enum { SOON = 2, OFTEN = 6 };
+    uint64_t apart = s->sr_count < SOON    ? SECOND / 2
+                     : s->sr_count < OFTEN ? SECOND
+                                           : 5 * SECOND / 2;
     return rf_read(&s->packets) && (!s->sr_ns || x->now_ns - s->sr_ns >= apart - SECOND / 20);
 }
 

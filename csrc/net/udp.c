@@ -100,9 +100,11 @@ static int receive(rf_net *n, rf_datagram *out, int max) {
 
 /* ---- out ---- */
 
-static socklen_t write_receiver(const udp_net *u, const rf_path *path,
-                                struct sockaddr_storage *to) {
-    return rf_address_write(u->family, path->remote_ip, path->remote_port, to);
+/* An IPv4 address by its own name, which a socket of both families takes, too: the kernel need not
+ * find out that it is v4-mapped. */
+static socklen_t write_receiver(const rf_path *path, struct sockaddr_storage *to) {
+    int family = memcmp(path->remote_ip, rf_v4_mapped, sizeof rf_v4_mapped) ? AF_INET6 : AF_INET;
+    return rf_address_write(family, path->remote_ip, path->remote_port, to);
 }
 
 /* The source address, where `path` is given; the segment size, where it is not 0. */
@@ -145,7 +147,7 @@ static void prepare(udp_net *u, int i, const rf_message *m, uint8_t *data, size_
                     uint16_t segment) {
     struct msghdr *h = &u->out[i].msg_hdr;
     h->msg_name = &u->out_to[i];
-    h->msg_namelen = write_receiver(u, m->path, &u->out_to[i]);
+    h->msg_namelen = write_receiver(m->path, &u->out_to[i]);
     u->out_iov[i].iov_base = data;
     u->out_iov[i].iov_len = len;
     h->msg_iov = &u->out_iov[i];
@@ -261,7 +263,7 @@ int rf_udp_send_one(rf_net *n, const rf_path *path, const uint8_t *data, size_t 
     struct msghdr h;
     memset(&h, 0, sizeof h);
     h.msg_name = &to;
-    h.msg_namelen = write_receiver(u, path, &to);
+    h.msg_namelen = write_receiver(path, &to);
     h.msg_iov = &iov;
     h.msg_iovlen = 1;
     h.msg_control = control;
@@ -292,7 +294,7 @@ static int bind_socket(udp_net *u, const rf_config *config, uint16_t port) {
     path.remote_port = port;
     if (u->family == AF_INET && memcmp(config->bind_ip, rf_v4_mapped, 12) != 0)
         memset(path.remote_ip, 0, 16); /* only :: may fall back to IPv4 */
-    socklen_t len = write_receiver(u, &path, &at);
+    socklen_t len = rf_address_write(u->family, path.remote_ip, path.remote_port, &at);
     return bind(u->net.fd, (struct sockaddr *)&at, len);
 }
 
