@@ -296,6 +296,7 @@ class Bench:
                     bitrate=self.settings.bitrate,
                     destinations=viewers,
                     paced=paced,
+                    sunk=self.ports,
                     sampled=sampled,
                     port=self.server.udp_port,
                     cpu=self.settings.server_cpu,

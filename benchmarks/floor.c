@@ -52,17 +52,16 @@ typedef struct plan { /* floor.py has the same fields */
     int mode;
     int max_run;
     int destinations;
-    int profile;         /* DTLS-SRTP's number; 0: no crypto */
-    uint8_t address[16]; /* v4-mapped or IPv6; the socket is of its family */
-    uint16_t first_port;
-    uint16_t sampled;             /* that many of the destinations are real sockets … */
-    uint8_t sampled_at[16];       /* … at this address … */
-    const uint16_t *sampled_port; /* … and these ports */
-    uint16_t passes;              /* passes of one round */
-    const uint16_t *size;         /* sizes of all packets, pass by pass, RTP header included */
-    const uint8_t *count;         /* packets of each pass */
-    const uint64_t *due;          /* ns from a round's start for each pass; NULL: at once */
-    uint64_t round_ns;            /* length of a round, where passes have a due time */
+    int profile;            /* DTLS-SRTP's number; 0: no crypto */
+    uint8_t address[16];    /* v4-mapped or IPv6; the socket is of its family */
+    const uint16_t *port;   /* one per destination */
+    uint16_t sampled;       /* that many of them, the first, are real sockets … */
+    uint8_t sampled_at[16]; /* … at this address */
+    uint16_t passes;        /* passes of one round */
+    const uint16_t *size;   /* sizes of all packets, pass by pass, RTP header included */
+    const uint8_t *count;   /* packets of each pass */
+    const uint64_t *due;    /* ns from a round's start for each pass; NULL: at once */
+    uint64_t round_ns;      /* length of a round, where passes have a due time */
     int rounds;
     protect_fn protect; /* libsrtp's */
     void **contexts;    /* one per destination: srtp_t, or without `protect` ipsec-mb's schedules;
@@ -150,7 +149,7 @@ static socklen_t receiver(const plan *p, int destination, struct sockaddr_storag
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     int real = destination < p->sampled;
     const uint8_t *address = real ? p->sampled_at : p->address;
-    uint16_t port = real ? p->sampled_port[destination] : (uint16_t)(p->first_port + destination);
+    uint16_t port = p->port[destination];
     if (memcmp(address, mapped, sizeof mapped) == 0) {
         struct sockaddr_in *a = (struct sockaddr_in *)to;
         a->sin_family = AF_INET;

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import ipaddress
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -47,6 +48,7 @@ PROFILES = {  # libsrtp's number, bytes of master key and salt, DTLS-SRTP's numb
 MB_PROFILE = "AEAD_AES_128_GCM"
 ROOT = Path(__file__).resolve().parent.parent
 _SESSION_KEY = 66  # sizeof(rf_session_key)
+EPHEMERAL = range(10000, 65536)
 _HOT_PACKETS = 1_200_000  # about half a second
 
 
@@ -66,10 +68,9 @@ class _Plan(ctypes.Structure):
         ("destinations", ctypes.c_int),
         ("profile", ctypes.c_int),
         ("address", ctypes.c_uint8 * 16),
-        ("first_port", ctypes.c_uint16),
+        ("port", ctypes.POINTER(ctypes.c_uint16)),
         ("sampled", ctypes.c_uint16),
         ("sampled_at", ctypes.c_uint8 * 16),
-        ("sampled_port", ctypes.POINTER(ctypes.c_uint16)),
         ("passes", ctypes.c_uint16),
         ("size", ctypes.POINTER(ctypes.c_uint16)),
         ("count", ctypes.POINTER(ctypes.c_uint8)),
@@ -232,21 +233,25 @@ def floor_row(
     bitrate: int = 2_500_000,
     destinations: int = 500,
     paced: bool = False,
+    sunk: Sequence[int] = (),
     sampled: Sequence[int] = (),
     port: int = 0,
     cpu: int = 0,
 ) -> dict[str, Any]:
     """One row: CPU ns a packet of the bare sender, and whether all of it arrived.
 
-    ``sampled``: ports of real sockets at the probe's address that take the place of as many sunk
-    destinations; they are connected to our ``port``.
+    ``sunk``: the destinations' ports at the sink, in order; without them such as a system gives
+    out, so that the sink's counters lie as far apart as real viewers' do. ``sampled``: ports of
+    real sockets at the probe's address that take the place of as many sunk destinations; they are
+    connected to our ``port``.
     """
     passes = passes_of(bitrate)
     sizes = [size for _, one in passes for size in one]
     keys = Keys(library, engine, crypto, destinations)
     sock = _socket(lab, port)
     outcome = _Outcome()
-    first_port = 10000
+    to_sink = destinations - len(sampled)
+    ports = (list(sunk) or random.Random(1).sample(EPHEMERAL, to_sink))[:to_sink]
     plan = _Plan(
         fd=sock.fileno(),
         mode=MODES.index(mode),
@@ -254,10 +259,9 @@ def floor_row(
         destinations=destinations,
         profile=keys.profile,
         address=_address(lab.sink_address),
-        first_port=first_port,
+        port=(ctypes.c_uint16 * destinations)(*sampled, *ports),
         sampled=len(sampled),
         sampled_at=_address(lab.probe_address),
-        sampled_port=(ctypes.c_uint16 * len(sampled))(*sampled),
         passes=len(passes),
         size=(ctypes.c_uint16 * len(sizes))(*sizes),
         count=(ctypes.c_uint8 * len(passes))(*(len(one) for _, one in passes)),
@@ -265,7 +269,6 @@ def floor_row(
         protect=keys.protect,
         contexts=keys.contexts,
     )
-    ports = range(first_port, first_port + destinations)
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
