@@ -42,7 +42,8 @@
     X(no_path, "peer has no validated path yet")                                                   \
     X(check_rate, "STUN check over its peer's rate")                                               \
     X(leg_full, "no room in a viewer's TCP connection for a resend or a report")                   \
-    X(leg_late, "viewer over TCP fell behind and went on at a key frame or the live edge")
+    X(leg_late, "viewer over TCP fell behind and went on at a key frame or the live edge")         \
+    X(remb_absurd, "REMB of nothing, of more than any link carries, or one of a flood")
 
 enum rf_drop {
 #define X(name, text) RF_DROP_##name,

@@ -1,6 +1,7 @@
 /* A peer's RTCP compound, item by item. Already authenticated; still parsed as if hostile. Items of
  * unknown type or format are passed over (RFC 3550 section 6.1). */
 #include "base/error.h"
+#include "feedback/estimate.h"
 #include "feedback/feedback.h"
 #include "model/clock.h"
 
@@ -15,16 +16,18 @@ static int track_of(const rf_view *v, uint32_t ssrc) {
     return -1;
 }
 
-static void round_trip(rf_ctx *x, rf_peer *p, uint64_t *rtt_ns, const rf_report_block *b) {
+/* The round trip that a report tells, which also goes into the smoothed one; 0: none. */
+static uint64_t round_trip(rf_ctx *x, rf_peer *p, uint64_t *rtt_ns, const rf_report_block *b) {
     if (!b->lsr)
-        return;
+        return 0;
     uint32_t mid = (uint32_t)(rf_ntp(x->now_ns + x->config->wall_offset_ns) >> 16);
     uint32_t rtt = mid - b->lsr - b->dlsr; /* 1/65536 s */
     if (rtt > 10u << 16)
-        return; /* a stamp of another clock, or nonsense */
+        return 0; /* a stamp of another clock, or nonsense */
     uint64_t ns = (uint64_t)rtt * 1000000000u >> 16;
     *rtt_ns = *rtt_ns ? (*rtt_ns * 7 + ns) / 8 : ns + 1;
     rf_set(&p->rtt_ns, *rtt_ns);
+    return ns + 1;
 }
 
 static void reports(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
@@ -41,7 +44,7 @@ static void reports(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
         atomic_store_explicit(&s->fraction_lost, b.fraction_lost, memory_order_relaxed);
         atomic_store_explicit(&s->cumulative_lost, b.cumulative_lost, memory_order_relaxed);
         atomic_store_explicit(&s->jitter, b.jitter, memory_order_relaxed);
-        round_trip(x, p, &p->view->rtt_ns, &b);
+        rf_estimate_report(x, p, k, &b, round_trip(x, p, &p->view->rtt_ns, &b));
     }
 }
 
@@ -79,7 +82,7 @@ static void viewer_feedback(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
             key_frame_wish(x, p, ssrc);
     } else if (item->type == RF_RTCP_PSFB && item->count == 15) {
         if (rf_rtcp_remb(item, &bps) == RF_OK)
-            rf_set(&p->view->remb_bps, bps);
+            rf_estimate_remb(x, p, bps);
     }
 }
 

@@ -268,8 +268,9 @@ typedef struct rf_view_track_stats {
 
 typedef struct rf_peer_stats {
     uint64_t first_media_ns, last_heard_ns;
-    uint64_t rtt_ns;   /* 0: not known */
-    uint64_t remb_bps; /* the viewer's estimate, 0: none */
+    uint64_t rtt_ns;       /* 0: not known */
+    uint64_t remb_bps;     /* the viewer's own estimate, 0: none */
+    uint64_t estimate_bps; /* ours, of all that is sent to it; 0: nothing speaks against any rate */
     uint64_t received_packets, received_bytes;
     uint64_t drops;
     rf_path path;

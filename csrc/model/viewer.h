@@ -43,6 +43,28 @@ typedef struct rf_resend {
     uint8_t tries;
 } rf_resend;
 
+/* What is believed of a viewer's way, and since when: feedback/estimate.c. Rates are bits a second
+ * of all that is sent to it, with every header. */
+typedef struct rf_way {
+    uint64_t bps;         /* 0: nothing speaks against any rate */
+    uint64_t ceiling_bps; /* what came through when it was last too much; 0: not known */
+    uint64_t congested_ns, hold_ns;
+    uint64_t settle_ns; /* reports until then still tell of what was sent before */
+    uint64_t drain_ns;  /* no video before: the queue on its way empties */
+    /* the window of reports that is open */
+    uint64_t since_ns, sent_bytes, track_bytes, track_packets;
+    uint32_t highest;
+    int32_t lost;
+    /* round trips: newest, least of two windows */
+    uint64_t rtt_ns, rtt_least_ns[2], rtt_turn_ns;
+    /* at the first of several cuts that did not help: what is not our doing */
+    uint64_t first_excess_ns;
+    uint8_t first_loss, base_loss;
+    uint8_t kind, open, bad, good, cuts;
+    uint8_t rembs; /* in the second that began at */
+    uint64_t remb_second_ns, remb_ns, remb_bps;
+} rf_way;
+
 /* What every packet touches comes first: two cache lines. */
 typedef struct rf_view_track_state {
     _Alignas(64) uint8_t state; /* enum rf_view_state */
@@ -87,8 +109,9 @@ typedef struct rf_view {
     rf_bucket pace; /* of the start burst, in bytes */
     rf_bucket resend_budget;
     rf_resend resend[RF_RESENDS];
-    uint32_t position; /* in its subscription's array */
-    rf_counter remb_bps;
+    uint32_t position;                 /* in its subscription's array */
+    rf_counter remb_bps, estimate_bps; /* 0: none */
+    rf_way way;
 } rf_view;
 
 /* What a viewer gets of a pinned slot; NULL: nothing, the derived log began behind it. */

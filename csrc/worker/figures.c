@@ -114,8 +114,10 @@ int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
     const rf_view *v = p->told_view;
     for (int k = 0; v && k < RF_KINDS; k++)
         view_stats(p, v, k, &out->track[k]);
-    if (v)
+    if (v) {
         out->remb_bps = rf_read(&v->remb_bps);
+        out->estimate_bps = rf_read(&v->estimate_bps);
+    }
     return RF_OK;
 }
 

@@ -248,6 +248,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t last_heard_ns
         uint64_t rtt_ns
         uint64_t remb_bps
+        uint64_t estimate_bps
         uint64_t received_packets
         uint64_t received_bytes
         uint64_t drops
