@@ -4,10 +4,10 @@
 #include "ledger.h"
 
 static const char *const names[] = {
-    "rtp_malformed", "rtcp_malformed", "unknown_ssrc",  "unknown_payload_type",
-    "probation",     "too_old",        "duplicate",     "padding_only",
-    "rtx_malformed", "log_pinned",     "viewer_lapped", "viewer_no_format",
-    "nack_unknown",  "nack_gated",     "nack_budget",   "send_again",
+    "rtp_malformed", "rtcp_malformed",   "unknown_ssrc", "unknown_payload_type", "probation",
+    "too_old",       "duplicate",        "padding_only", "rtx_malformed",        "log_pinned",
+    "viewer_lapped", "viewer_no_format", "nack_unknown", "nack_gated",           "nack_budget",
+    "send_again",    "remb_absurd",
 };
 
 /* ---- what a publisher may get wrong ---- */
@@ -138,6 +138,37 @@ static void viewers(void) {
 
 /* ---- at the edges of the log and the socket ---- */
 
+/* REMB (draft-alvestrand-rmcat-remb): exponent and mantissa as given. */
+static void send_remb(world *w, const member *m, unsigned exponent, uint32_t mantissa) {
+    uint8_t d[64] = {0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 'R', 'E', 'M', 'B', 0};
+    d[17] = (uint8_t)(exponent << 2 | mantissa >> 16);
+    d[18] = (uint8_t)(mantissa >> 8);
+    d[19] = (uint8_t)mantissa;
+    send_rtcp(w, m, d, 20);
+}
+
+static void absurd_estimates(void) {
+    world w;
+    member p, v;
+    rf_peer_stats s;
+    begin(&w, 1);
+    world_publish(&w, &p);
+    world_view(&w, &v, 0);
+    send_remb(&w, &v, 0, 0);
+    send_remb(&w, &v, 63, 0x3ffff);
+    send_remb(&w, &v, 20, 0x3ffff);
+    world_turn(&w);
+    expect(&w, "remb_absurd", 3);
+    for (int i = 0; i < 60; i++) /* a flood: fifty a second */
+        send_remb(&w, &v, 3, 100000);
+    world_turn(&w);
+    expect(&w, "remb_absurd", 10);
+    CHECK_EQ(rf_get_peer_stats(w.f, v.peer, &s), RF_OK);
+    CHECK_EQ(s.remb_bps, 800000);
+    CHECK_EQ(s.estimate_bps, 0); /* by itself it limits nothing */
+    world_close(&w);
+}
+
 static void a_pinned_log_refuses(void) {
     world w;
     member p;
@@ -250,6 +281,7 @@ static void a_slow_viewer_is_lapped(void) {
 int main(void) {
     publishers();
     viewers();
+    absurd_estimates();
     a_pinned_log_refuses();
     formats();
     a_full_socket_keeps_cursors();
