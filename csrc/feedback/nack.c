@@ -72,17 +72,18 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     if (!dst || x->blocked || pt == RF_NO_PT || !payload)
         return;
     uint64_t number = out;
+    size_t len = slot->payload_len;
     rf_head head;
     if (setup->rtx_ssrc && rtx_pt != RF_NO_PT) {
         number = r->state->rtx_seq++;
         head = rf_rewrite_rtx(p, track, index, g, out, rtx_pt, number, dst);
+        len -= slot->padding;
     } else {
         head = rf_rewrite(p, track, index, g, out, pt, dst);
     }
-    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN, payload,
-                  slot->payload_len);
+    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN, payload, len);
     rf_count(&r->state->resent, 1);
-    rf_count(&r->state->resent_bytes, head.total + slot->payload_len);
+    rf_count(&r->state->resent_bytes, head.total + len);
 }
 
 static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {

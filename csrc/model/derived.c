@@ -2,6 +2,7 @@
 #include "model/derived.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire/g711.h"
 #include "wire/keyframe.h"
@@ -36,8 +37,10 @@ void rf_derived_write(rf_derived *d, const rf_track *source, const rf_slot *slot
     uint64_t index = atomic_load_explicit(&source->head, memory_order_relaxed);
     const uint8_t *src = rf_track_room(source, index) + slot->payload_at;
     uint8_t *dst = d->room + (index & d->mask) * RF_SLOT_STRIDE + slot->payload_at;
+    size_t content = (size_t)slot->payload_len - slot->padding;
+    memcpy(dst + content, src + content, slot->padding);
     if (codec == RF_CODEC_PCMA)
-        rf_g711_to_mu(src, dst, slot->payload_len);
+        rf_g711_to_mu(src, dst, content);
     else if (codec == RF_CODEC_PCMU)
-        rf_g711_to_a(src, dst, slot->payload_len);
+        rf_g711_to_a(src, dst, content);
 }

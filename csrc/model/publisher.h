@@ -26,6 +26,13 @@ typedef struct rf_parameters {
     uint8_t bare; /* this publisher sends key frames without them */
 } rf_parameters;
 
+/* Does it cut frames evenly? (path/even.c) */
+typedef struct rf_even {
+    uint32_t ts;
+    uint16_t len; /* of the newest packet's payload */
+    uint8_t habit;
+} rf_even;
+
 typedef struct rf_gap {
     uint64_t ext;
     uint64_t since_ns;
@@ -60,6 +67,7 @@ typedef struct rf_source {
     uint8_t params_seen; /* parameter sets came, or were asked for */
     uint8_t fir_seq;
     rf_parameters parameters;
+    rf_even even;
 } rf_source;
 
 typedef struct rf_pub {

@@ -32,11 +32,12 @@ typedef struct rf_slot {
     uint64_t total_bytes; /* payload bytes appended to the log up to and with this packet */
     uint32_t ts;          /* the stream's own RTP clock */
     uint16_t payload_at;  /* offset into the slot's room */
-    uint16_t payload_len;
+    uint16_t payload_len; /* its padding included */
     uint8_t format;
     uint8_t marker;
-    uint8_t flags;      /* enum rf_payload_flags */
-    uint8_t padding;    /* 1: a padding-only packet that fills a number (RFC 3550 P bit) */
+    uint8_t flags; /* enum rf_payload_flags */
+    uint8_t
+        padding; /* bytes at the payload's end (RFC 3550 P bit); all of one that fills a number */
     uint8_t csrc_count; /* CSRCs stand at the start of the room */
     uint8_t ext_count;
     struct {

@@ -81,7 +81,7 @@ static void close_net(rf_net *n) {
     free(m);
 }
 
-int rf_memory_open(rf_net **out) {
+int rf_memory_open(const rf_config *config, rf_net **out) {
     size_t size = (sizeof(memory_net) + 63) / 64 * 64;
     memory_net *m = aligned_alloc(64, size); /* its queues ask for whole cache lines */
     if (!m)
@@ -90,6 +90,7 @@ int rf_memory_open(rf_net **out) {
     m->net.receive = receive;
     m->net.send = send_all;
     m->net.free = close_net;
+    m->net.gso = config->egress == RF_EGRESS_GSO;
     m->net.fd = -1;
     m->net.routes_fd = -1;
     if (rf_queue_init(&m->in, MEMORY_SLOTS, sizeof(cell)) ||

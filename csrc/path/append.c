@@ -236,7 +236,9 @@ static int keys_are_seen(uint8_t codec) {
 
 /* ---- the log ---- */
 
-static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *data) {
+/* `content`: bytes of its payload; slot->padding bytes follow. */
+static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *data,
+                 size_t content) {
     uint32_t at = a->rtp.csrc_count * 4u;
     if (at)
         memcpy(room, data + RF_RTP_HEADER, at);
@@ -255,9 +257,13 @@ static void fill(rf_slot *slot, uint8_t *room, const arrival *a, const uint8_t *
         slot->ext_count++;
     }
     slot->payload_at = (uint16_t)at;
-    slot->payload_len = slot->padding ? 0 : (uint16_t)a->rtp.payload_len;
-    if (slot->payload_len)
-        memcpy(room + at, a->rtp.payload, slot->payload_len);
+    slot->payload_len = (uint16_t)(content + slot->padding);
+    if (content)
+        memcpy(room + at, a->rtp.payload, content);
+    if (slot->padding) {
+        memset(room + at + content, 0, slot->padding - 1u);
+        room[at + slot->payload_len - 1u] = slot->padding;
+    }
 }
 
 static void wake_readers(rf_ctx *x, rf_stream *s) {
@@ -268,9 +274,10 @@ static void wake_readers(rf_ctx *x, rf_stream *s) {
             rf_waker_ring(&x->shared->mailbox[w].waker);
 }
 
-/* `before`: so many numbers ahead of its own, for what is put in front of it. */
+/* `filler`: padding alone, for its number. `before`: so many numbers ahead of its own, for what is
+ * put in front of it. */
 static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data,
-                   unsigned flags, int padding, int before) {
+                   unsigned flags, int filler, int before) {
     rf_track *t = &p->stream->track[a->log];
     uint64_t stream_seq;
     if (!rf_seqmap_find(&s->map, a->ext, &stream_seq)) {
@@ -302,8 +309,11 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
     slot->marker = a->rtp.marker;
     slot->format = a->format ? a->format->format : s->format;
     slot->flags = (uint8_t)flags;
-    slot->padding = (uint8_t)padding;
-    fill(slot, rf_track_room(t, head), a, data);
+    size_t content = filler ? 0 : a->rtp.payload_len;
+    slot->padding = filler                ? 1
+                    : a->kind == RF_VIDEO ? rf_even_padding(&s->even, a->rtp.ts, content)
+                                          : 0;
+    fill(slot, rf_track_room(t, head), a, data, content);
     if (a->kind == RF_AUDIO && p->stream->derived && a->format)
         rf_derived_write(p->stream->derived, t, slot, a->format->codec);
     rf_track_commit(t, slot, (flags & RF_PAYLOAD_KEY) != 0);

@@ -86,7 +86,8 @@ static void take_back(rf_ctx *x, int first) {
             s->cursor = info->index;
         rf_set(&s->packets, rf_read(&s->packets) - 1);
         rf_set(&s->bytes, rf_read(&s->bytes) - x->jobs[i].head_len - x->jobs[i].src_len);
-        rf_set(&s->octets, rf_read(&s->octets) - x->jobs[i].src_len);
+        const rf_slot *slot = rf_track_slot(&info->peer->stream->track[s->log], info->index);
+        rf_set(&s->octets, rf_read(&s->octets) - (slot->payload_len - (uint64_t)slot->padding));
     }
     rf_drop(x, RF_DROP_send_again);
 }

@@ -135,7 +135,7 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
                   slot->payload_len);
     rf_count(&s->packets, 1);
     rf_count(&s->bytes, head.total + slot->payload_len);
-    rf_count(&s->octets, slot->payload_len);
+    rf_count(&s->octets, (uint64_t)slot->payload_len - slot->padding);
     return 1;
 }
 

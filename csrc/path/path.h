@@ -34,6 +34,8 @@ void rf_early_replay(rf_ctx *x, const rf_peer *p);
 
 /* append.c: a decrypted RTP packet of a publisher into its track's log. */
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len);
+/* Bytes of padding that a video packet gets, so that neighbours of one frame are alike; 0: none. */
+uint8_t rf_even_padding(rf_even *e, uint32_t ts, size_t payload_len);
 
 /* parameters.c: H264 parameter sets of one source. */
 /* Remembers those of a payload; 1 when the SPS is another than before. */
@@ -68,7 +70,7 @@ int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, ui
 /* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */
 typedef struct rf_head {
     uint16_t clear; /* RTP header, CSRCs, extensions */
-    uint16_t total; /* … and what is encrypted with the payload: an RTX packet's OSN, padding */
+    uint16_t total; /* … and what is encrypted before the payload: an RTX packet's OSN */
 } rf_head;
 
 rf_head rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf_segment *segment,

@@ -70,10 +70,7 @@ rf_head rf_rewrite(const rf_peer *p, const rf_track *t, uint64_t index, const rf
                    uint64_t out_seq, uint8_t pt, uint8_t *dst) {
     size_t n =
         header(p, t, index, segment, (uint16_t)out_seq, pt, p->view->track[t->kind].ssrc, dst);
-    rf_head head = {(uint16_t)n, (uint16_t)n};
-    if (rf_track_slot(t, index)->padding)
-        dst[head.total++] = 1; /* one byte of padding, which counts itself */
-    return head;
+    return (rf_head){(uint16_t)n, (uint16_t)n};
 }
 
 rf_head rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,

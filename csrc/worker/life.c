@@ -22,7 +22,7 @@ static int sound(const rf_config *c) {
 static int open_worker(rf_forwarder *f, int w) {
     rf_net *net = NULL;
     int rc = f->config.in_memory
-                 ? rf_memory_open(&net)
+                 ? rf_memory_open(&f->config, &net)
                  : rf_udp_open(&f->config, w ? f->port : f->config.port, &net, &f->port);
     if (rc != RF_OK)
         return rc;

@@ -56,6 +56,7 @@ class Setup:
     gop: int = 60  # frames
     packets_a_frame: int = 6
     packet_size: int = 500
+    even: bool = False  # cut as browsers do: as alike as can be, the shorter ones first
     has_audio: bool = True
     has_video: bool = True
     codec: api.Codec = api.Codec.H264
@@ -182,7 +183,8 @@ class Publisher:
         for i in range(n):
             first, last = i == 0, i == n - 1
             fu = bytes([nal & 0xE0 | 28, first << 7 | last << 6 | nal & 31])
-            size = self.setup.packet_size - (40 if last else 0)
+            size = self.setup.packet_size
+            size += i >= n // 2 if self.setup.even else -40 if last else 0
             starts = key and first and not with_sets
             data = self.packet(
                 VIDEO, fu + self.unique(size), ts, now, marker=last, key_start=starts

@@ -1,5 +1,6 @@
 """Packets without content, as browsers send them to probe: in order they cost a viewer no number;
-late, a byte of padding fills the number that their place has (RFC 3550 section 5.1)."""
+late, a byte of padding fills the number that their place has (RFC 3550 section 5.1). And packets
+that are padded here, so that neighbours are alike (ADR 6)."""
 
 from __future__ import annotations
 
@@ -130,3 +131,47 @@ def test_a_filler_can_be_asked_for_again(rtx: bool) -> None:
         w.rest(pub)
         assert viewer.holes(VIDEO) == 0
         assert [p.payload for p in with_content(viewer)] == [s.payload for s in pub.sent[VIDEO]]
+
+
+def messages_a_frame(w: World, pub: Publisher) -> float:
+    """In how many messages a frame leaves, audio aside."""
+    before, frame = sum(s["runs"] for s in w.forwarder.worker_stats()), pub.frame
+    w.run(2)
+    return (sum(s["runs"] for s in w.forwarder.worker_stats()) - before) / (pub.frame - frame)
+
+
+def test_frames_cut_evenly_are_padded_into_one_run() -> None:
+    with World() as w:
+        pub, _ = w.publisher(Setup(has_audio=False, even=True, packet_size=705))
+        viewer, _ = w.viewer()
+        w.run(0.5)
+        assert messages_a_frame(w, pub) < 1.1
+        w.rest(pub)
+        assert_whole(viewer, pub, VIDEO)
+        video = [p for p in viewer.in_order(VIDEO) if len(p.payload) > 256]
+        assert {len(p.payload) + p.padding for p in video[-60:]} == {720}
+        assert {p.padding for p in video[-60:]} == {720 - 707, 720 - 708}
+
+
+@pytest.mark.parametrize("packet_size", [500, 1180])
+def test_what_is_cut_at_an_mtu_is_not_padded(packet_size: int) -> None:
+    with World() as w:
+        pub, _ = w.publisher(Setup(has_audio=False, packet_size=packet_size))
+        viewer, _ = w.viewer()
+        w.run(0.5)
+        assert messages_a_frame(w, pub) < 1.1
+        assert not any(p.padding for p in viewer.in_order(VIDEO))
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+def test_padded_packets_are_repaired(rtx: bool) -> None:
+    with World(seed=8) as w:
+        pub, _ = w.publisher(Setup(even=True, packet_size=705), up=LOSSY)
+        viewer, its = w.viewer(ViewerSetup(rtx=rtx), up=LOSSY, down=LOSSY)
+        w.run(4)
+        w.settle(pub)
+        assert viewer.holes(VIDEO) == 0
+        assert its.down.lost > 20
+        whole = viewer.in_order(VIDEO)
+        first = next(i for i, s in enumerate(pub.sent[VIDEO]) if s.payload == whole[0].payload)
+        assert [p.payload for p in whole] == [s.payload for s in pub.sent[VIDEO][first:]]
