@@ -163,7 +163,7 @@ def test_every_drop_reason_and_extension_has_its_name() -> None:
 
 def test_is_a_forwarder(forwarder: MemoryForwarder) -> None:
     f = as_protocol(forwarder)
-    assert (f.workers, f.gso) == (2, False)
+    assert (f.workers, f.gso) == (2, True)
     assert f.engine in ("libsrtp", "ipsec-mb")
     assert f.fileno() >= 0
     f.start()
