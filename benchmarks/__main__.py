@@ -16,6 +16,7 @@ from typing import Any
 
 from . import results, suite
 from .fanout import Settings
+from .quality import SCENARIOS
 
 _PROFILES = ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80")
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9}
@@ -156,6 +157,14 @@ def _parser() -> argparse.ArgumentParser:
     stage = commands.add_parser("stage", help="each stage alone, in memory")
     stage.add_argument("--json", action="store_true")
     stage.add_argument("--keep", action="store_true")
+    quality = commands.add_parser(
+        "quality", help="what a viewer sees of a bad network, with a real Chromium"
+    )
+    quality.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    quality.add_argument(
+        "--keep", action="store_true", help="with --only: into what is kept (a whole run always is)"
+    )
+    quality.add_argument("--only", metavar="PARTS", help=f"some of {','.join(SCENARIOS)}")
     commands.add_parser("short", help="a bit of everything in under 5 minutes")
     whole = commands.add_parser("all", help="everything, kept in benchmarks/results/")
     whole.add_argument("--only", metavar="PARTS", help=f"some of {','.join(suite.ALL)}")
@@ -272,6 +281,24 @@ def _table() -> None:
     print(suite.figures_table(kept))
 
 
+def _quality(arguments: argparse.Namespace) -> int:
+    """Its own way of keeping: scenario by scenario, with plots and docs/quality.md."""
+    from . import quality
+    from .quality import report
+
+    chosen = arguments.only.split(",") if arguments.only else None
+    unknown = [name for name in chosen or () if name not in SCENARIOS]
+    if unknown:
+        _say(f"no such part: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        return 2
+    result = quality.run(_say, chosen)
+    if arguments.keep or not chosen:
+        _say(f"kept in {quality.keep(result)}")
+        report.write(quality.load())
+    print(json.dumps(result) if arguments.json else report.table(result))
+    return 1 if quality.failed(result) else 0
+
+
 def _all(only: str | None) -> int:
     chosen = only.split(",") if only else []
     unknown = [name for name in chosen if name not in suite.ALL]
@@ -293,6 +320,8 @@ def main() -> int:
     if arguments.command == "all":
         return _all(arguments.only)
     try:
+        if arguments.command == "quality":
+            return _quality(arguments)
         result = _run(arguments)
     except (RuntimeError, OSError) as error:
         _say(f"{type(error).__name__}: {error}")

@@ -35,6 +35,7 @@ class Seen(NamedTuple):
 
     at: float
     ssrc: int
+    payload_type: int
     sequence: int
     timestamp: int
     size: int
@@ -90,7 +91,7 @@ class Way:
         fate = self._fate(data)
         if self.keep and is_media(data) and not is_rtcp(data) and len(data) >= 12:
             sequence, timestamp, ssrc = struct.unpack_from("!HII", data, 2)
-            self.seen.append(Seen(now, ssrc, sequence, timestamp, len(data), fate))
+            self.seen.append(Seen(now, ssrc, data[1] & 127, sequence, timestamp, len(data), fate))
         if fate == "lost":
             self.lost += 1
             return

@@ -267,7 +267,8 @@ def fill(text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as a table shows it; – for None."""
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{1 if abs(value) >= 10 else 2}f}"
     if isinstance(value, list):
@@ -296,7 +297,7 @@ def table(results: Iterable[dict[str, Any]], where: bool = True) -> str:
         parts.append("| " + " | ".join(heads) + " |")
         parts.append("|" + "---|" * len(heads))
         for result, row in rows:
-            cells = [_cell(row.get(key)) for key, _ in shown]
+            cells = [cell(row.get(key)) for key, _ in shown]
             if where:
                 machine = f"{result['machine']['cpu']}, {result['machine']['kernel']}"
                 cells += [result["commit"], machine]

@@ -166,6 +166,9 @@ class Command(Subject):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._log.close()
 
 
 class Server(Command):

@@ -22,23 +22,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.quality.lab import CHROMIUM, CHROMIUM_FLAGS
 from tests.interop.firefox import Firefox
 from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-    "--allow-loopback-in-peer-connection",
-]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,248 @@
+"""What the scenarios share: servers, numbered publishers, links, and tabs of a real Chromium.
+
+Everything runs on 127.0.0.1 and ends with the lab. Times that tabs report are turned into
+``time.monotonic()`` seconds, the clock of publishers and links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..link import Link
+from ..media import FPS
+from ..rpc import Remote
+from ..server import Server
+from .clip import NumberedPublisher, Source, unwrap
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+]
+# Tabs that are not in front must run as fast as the one that is.
+IN_BACKGROUND = [
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+]
+PROBE = Path(__file__).with_name("probe.js")
+Say = Callable[[str], None]
+
+
+class TooLate(RuntimeError):
+    """Something that had to happen did not within its time; the text says what."""
+
+
+def wait_for(probe: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+    """What ``probe`` returns, as soon as it is true. Raises :class:`TooLate`."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TooLate(f"not within {timeout:g} s: {what}")
+        time.sleep(0.05)
+
+
+class Tab:
+    """One tab of the server's page with the probe in it (probe.js)."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._offset = self._calibrate()
+
+    def _calibrate(self) -> float:
+        """Monotonic seconds at which the page's performance.now() was zero."""
+        best, offset = 1e9, 0.0
+        for _ in range(8):
+            before = time.monotonic()
+            now = self._page.evaluate("performance.now()") / 1000
+            after = time.monotonic()
+            if after - before < best:
+                best, offset = after - before, (before + after) / 2 - now
+        return offset
+
+    def evaluate(self, expression: str) -> Any:
+        return self._page.evaluate(expression)
+
+    def watch(self, name: str) -> None:
+        """Press the page's button; sound on."""
+        self.evaluate(
+            f"""(() => {{
+              document.getElementById('watch-name').value = '{name}';
+              document.getElementById('watch-start').click();
+              document.getElementById('watch-video').muted = false;
+            }})()"""
+        )
+
+    def moment(self, ms: float) -> float:
+        return float(ms) / 1000 + self._offset
+
+    def frames(self) -> list[tuple[float, int, int]]:
+        """(moment, number, width) of each picture that was decoded, or is sent."""
+        seen = self.evaluate("probe.frames")
+        return [(self.moment(t), number, width) for t, number, width, _ in seen if number >= 0]
+
+    def shown(self) -> list[tuple[float, int]]:
+        """(moment, number) of each picture on the screen; see :meth:`Part.tab`."""
+        seen = self.evaluate("probe.shown")
+        return [(self.moment(t), number) for t, number in seen if number >= 0]
+
+    def beeps(self) -> list[float]:
+        return [self.moment(t) for t in self.evaluate("probe.beeps")]
+
+    def posted(self) -> float:
+        """The moment of the last POST."""
+        return self.moment(self.evaluate("probe.posts.at(-1)"))
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Samples of getStats with their moment as ``t``; both kinds are in each."""
+        seen = self.evaluate("probe.stats")
+        both = [s for s in seen if "audio" in s and "video" in s]
+        return [{**s, "t": self.moment(s["t"])} for s in both]
+
+    def wait_frames(self, count: int, timeout: float = 20.0) -> None:
+        wait_for(
+            lambda: self.evaluate("probe.frames.length") >= count,
+            f"{count} pictures ({self.evaluate('probe.error')})",
+            timeout,
+        )
+
+    def close(self) -> None:
+        self._page.close()
+
+
+class Stream:
+    """A publication of ours on a server."""
+
+    def __init__(self, server: Server, name: str, source: Source) -> None:
+        self.name, self.source = name, source
+        self._remote = Remote(
+            NumberedPublisher, None, url=f"{server.url}/whip/{name}", source=source
+        )
+        try:
+            self._remote.call("join")
+            self._remote.call("begin")
+            self.start = float(self._remote.call("clock")[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def first_sent(self) -> float:
+        """The moment at which the last packet of its first key frame was sent."""
+        return float(
+            wait_for(lambda: self._remote.call("clock")[1], f"{self.name}'s first picture sent")
+        )
+
+    def phase(self, now: float) -> float:
+        """Seconds since the newest key frame of its own accord."""
+        return (now - self.start) % self.source.gop
+
+    def due(self, number: int) -> float:
+        """When the picture with this unwrapped number was due to be sent."""
+        return self.start + (number - self.source.first) / FPS
+
+    def lags(self, tab: Tab) -> list[tuple[float, float]]:
+        """(moment, seconds that the decoded picture is behind the newest sent one)."""
+        source = self.source
+        period = source.seconds * FPS
+        end = source.first + (1 << 24 if source.live else period)
+        seen = [frame for frame in tab.frames() if source.first <= frame[1] < end]
+        numbers = unwrap([number for _, number, _ in seen], period)
+        if not numbers:
+            return []
+        # the loop that the first one belongs to: the last one that is not ahead of its time
+        loops = (seen[0][0] - self.due(numbers[0])) * FPS // period
+        shift = 0 if source.live else int(loops) * period
+        return [
+            (at, at - self.due(number + shift))
+            for (at, _, _), number in zip(seen, numbers, strict=True)
+        ]
+
+    def close(self) -> None:
+        self._remote.close()
+
+
+class Lab:
+    """Owns all that a run starts; close it. ``browser``: a Chromium that runs already."""
+
+    def __init__(self, say: Say, browser: Any = None) -> None:
+        self.say = say
+        self._open = contextlib.ExitStack()
+        self._browser = browser
+
+    def close(self) -> None:
+        self._open.close()
+
+    def browser(self) -> Any:
+        if self._browser is None:
+            from playwright.sync_api import sync_playwright
+
+            playwright = self._open.enter_context(sync_playwright())
+            self._browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *IN_BACKGROUND]
+            )
+            self._open.callback(self._browser.close)
+        return self._browser
+
+    def part(self) -> Part:
+        """A scenario's own things, ended before the next one begins."""
+        return Part(self)
+
+
+class Part(contextlib.ExitStack):
+    """What one scenario opens, closed in reverse order at its end."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__()
+        self._lab = lab
+        self._links: list[Link] = []
+        self._context = lab.browser().new_context(viewport={"width": 800, "height": 600})
+        self.callback(self._context.close)
+
+    def server(self, *options: str) -> Server:
+        server = Server("127.0.0.1", None, None, ["--ice-tcp-port", "off", *options])
+        self.callback(server.close)
+        return server
+
+    def stream(self, server: Server, name: str, source: Source) -> Stream:
+        stream = Stream(server, name, source)
+        self.callback(stream.close)
+        return stream
+
+    def link(self, server: Server, **both: Any) -> Link:
+        link = Link(server.udp_port, **both)
+        self._links.append(link)
+        self.callback(link.close)
+        return link
+
+    def tab(
+        self, server: Server, link: Link | None = None, query: str = "", screen: bool = False
+    ) -> Tab:
+        """A tab with the page loaded; ``query`` may have it begin by itself. ``screen``: what
+        comes on the screen is read, too."""
+        page = self._context.new_page()
+        if screen:
+            page.add_init_script("window.readScreen = true;")
+        if link is not None:
+            page.add_init_script(f"window.linkPort = {link.port};")
+        page.add_init_script(path=str(PROBE))
+        page.goto(f"{server.url}/?{query}")
+        return Tab(page)
+
+    def late_ms(self) -> int:
+        """What the links themselves added at most to 99.9 % of datagrams, in whole ms."""
+        return max((link.late(0.999) for link in self._links), default=0)
