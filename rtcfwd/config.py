@@ -207,6 +207,13 @@ class Config:
         "NAME",
     )
     start_pace: int = _setting(30_000_000, _bitrate, "rate of a viewer's start burst", "BPS")
+    viewer_lag: float = _setting(
+        1.0, _seconds(0.2, 10), "a slow viewer's video that is later goes on at the next key frame",
+        "S",
+    )  # fmt: skip
+    viewer_backlog: int = _setting(
+        1_000_000, _integer(50_000, 100_000_000), "the same, by what waits for it", "BYTES"
+    )
     grace: float = _setting(
         10.0, _seconds(0, 3600), "time that viewers wait for a publisher to come back", "S"
     )

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from rtcfwd import __version__
-from rtcfwd.forwarder.api import Role
+from rtcfwd.forwarder.api import Role, Slow
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.states import SessionState, StreamState
 
@@ -105,6 +105,17 @@ class _Collector(Collector):
             ("rtcfwd_internal_errors", "Faults of the server", self._metrics.internal_errors),
         ):
             yield CounterMetricFamily(name, text, value=number)
+        slow = GaugeMetricFamily(
+            "rtcfwd_viewers_video", "Viewers by how much of the video they get", labels=["video"]
+        )
+        changes = CounterMetricFamily(
+            "rtcfwd_viewer_changes", "Changes of that, by what it became", labels=["video"]
+        )
+        for level in Slow:
+            now = sum(s.slow is level and s.role is Role.VIEWER for s in registry.sessions.values())
+            slow.add_metric([level.name.lower()], now)
+            changes.add_metric([level.name.lower()], counts.slow[level])
+        yield from (slow, changes)
         turned_away = CounterMetricFamily(
             "rtcfwd_http_turned_away", "Requests answered before the endpoints", labels=["reason"]
         )

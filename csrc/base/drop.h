@@ -43,6 +43,8 @@
     X(check_rate, "STUN check over its peer's rate")                                               \
     X(leg_full, "no room in a viewer's TCP connection for a resend or a report")                   \
     X(leg_late, "viewer over TCP fell behind and went on at a key frame or the live edge")         \
+    X(viewer_thinned, "viewer's way too narrow: video went on at a later key frame")               \
+    X(viewer_broken, "circuit breaker: reports failed, or told that nothing arrives")              \
     X(remb_absurd, "REMB of nothing, of more than any link carries, or one of a flood")
 
 enum rf_drop {

@@ -1,21 +1,22 @@
 /* An estimate of what a viewer's way carries, without transport-wide feedback: its receiver reports
  * tell how many packets came of those sent, and the round trip how long they stood in a queue.
  *
- * Reports are taken together to windows of at least 0.4 s and 20 packets. A window is one of
+ * Reports are taken together to windows of at least 0.4 s and 10 packets. A window is one of
  * congestion when it lost 30 %, or 17 % twice, or 10 % while the round trip has grown, or when the
  * round trip has grown far and less comes through than is sent; a REMB well below what is sent
  * makes a smaller sign enough, but is no sign by itself: receivers without abs-send-time take a
  * publisher's hiccup, or our own pacing, for a queue. Then
  *
- *   estimate = 0.9 × what came through,  ceiling = what came through
+ *   estimate = 0.88 × what came through,  ceiling = what came through
  *
  * and reports are passed over until they can tell of what was sent since. Loss or delay that stays
  * through three such cuts is not our doing and becomes the ground that later windows are measured
  * from: a lossy radio link is not a narrow one.
  *
- * Up it goes with clean windows, as far as the rate is really used: 4 % a second about the ceiling,
- * half as much again a second away from it. A viewer that gets everything is believed to carry any
- * rate when nothing happened for a hold of 5 s, twice as long each time that it did not hold. */
+ * Up it goes with clean windows, as far as the rate is really used and the round trip was taken
+ * right behind it: 6 % a second about the ceiling, away from it faster, to 60 %. A viewer that gets
+ * everything is believed to carry any rate when nothing happened for a hold of 5 s, twice as long
+ * each time that it did not hold. */
 #include "feedback/estimate.h"
 
 #include "path/path.h"
@@ -24,19 +25,21 @@ static const uint64_t MS = 1000000, SECOND = 1000000000u;
 enum {
     WIRE = 38, /* IPv4, UDP, SRTP tag */
     WINDOW_MS = 400,
-    WINDOW_PACKETS = 20,
+    WINDOW_PACKETS = 10,
     LOSS_NOW = 77, /* of 256 */
     LOSS_TWICE = 43,
     LOSS_LATE = 26,
     LOSS_CLEAN = 13,
     FLOOR_BPS = 30000,
     REMB_A_SECOND = 50,
+    VIDEO_BPS = 60000, /* less than that beside the sound is no video */
 };
-static const uint64_t REMB_MOST = 10000000000u;
+static const uint64_t REMB_MOST = 10000000000u, ENOUGH_NS = 2000000000u;
 
 typedef struct window {
     uint64_t ns, excess_ns;
-    uint64_t sent_bps, came_bps;
+    uint64_t sent_bps, came_bps, audio_bps;
+    uint64_t mean; /* bytes of a packet */
     unsigned loss; /* of 256, above the ground */
     unsigned all_loss;
 } window;
@@ -60,6 +63,11 @@ static uint64_t sent_bytes(const rf_view *v) {
     return n;
 }
 
+static uint64_t audio_bytes(const rf_view *v) {
+    const rf_view_track_state *s = &v->track[RF_AUDIO];
+    return rf_read(&s->bytes) + rf_read(&s->packets) * WIRE;
+}
+
 static void open_window(const rf_ctx *x, rf_view *v, int kind, const rf_report_block *b) {
     rf_way *w = &v->way;
     w->open = 1;
@@ -68,6 +76,8 @@ static void open_window(const rf_ctx *x, rf_view *v, int kind, const rf_report_b
     w->sent_bytes = sent_bytes(v);
     w->track_bytes = rf_read(&v->track[kind].bytes);
     w->track_packets = rf_read(&v->track[kind].packets);
+    w->track_next = v->track[kind].next_out;
+    w->audio_bytes = audio_bytes(v);
     w->highest = b->highest_seq;
     w->lost = b->cumulative_lost;
 }
@@ -91,25 +101,38 @@ static uint64_t excess(const rf_way *w) {
     return w->rtt_ns > least ? w->rtt_ns - least : 0;
 }
 
+/* RFC 8083 section 4.3: more than ten times what TCP would send, s / (R × √(2p/3)); or half is lost
+ * at whatever rate. */
+static void note_equation(rf_way *w, const window *o) {
+    double s = (double)o->mean * 8, p = o->all_loss / 256.0;
+    double r = (double)w->rtt_ns / 1e9 * (double)o->sent_bps / 10;
+    int is_heavy = o->all_loss >= 128 || (o->all_loss && r * r * 2 * p / 3 > s * s);
+    w->heavy = (uint8_t)(is_heavy ? w->heavy + (w->heavy < 255) : 0);
+}
+
 static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block *b, window *o) {
     const rf_way *w = &v->way;
     const rf_view_track_state *s = &v->track[w->kind];
     uint32_t expected = b->highest_seq - w->highest;
     o->ns = x->now_ns - w->since_ns;
-    if (o->ns < WINDOW_MS * MS || (expected < WINDOW_PACKETS && o->ns < 3 * SECOND))
+    if (o->ns < WINDOW_MS * MS || (expected < WINDOW_PACKETS && o->ns < 2 * SECOND))
         return 0;
     int64_t lost = (int64_t)b->cumulative_lost - w->lost;
+    /* What the publisher's way lost is missing at the viewer, too. */
+    uint64_t numbers = s->next_out - w->track_next,
+             packets = rf_read(&s->packets) - w->track_packets;
+    lost -= numbers > packets ? (int64_t)(numbers - packets) : 0;
     lost = lost < 0 ? 0 : lost > expected ? expected : lost;
     o->all_loss = expected ? (unsigned)(lost * 256 / expected) : 0;
     o->loss = o->all_loss > w->base_loss ? o->all_loss - w->base_loss : 0;
-    uint64_t packets = rf_read(&s->packets) - w->track_packets;
     uint64_t bytes = rf_read(&s->bytes) - w->track_bytes + packets * WIRE;
-    uint64_t all = sent_bytes(v) - w->sent_bytes, mean = packets ? bytes / packets : 0;
-    uint64_t came = (expected - (uint64_t)lost) * mean;
-    came += all > bytes ? (all - bytes) * (256 - o->all_loss) / 256 : 0;
-    o->sent_bps = per_second(all, o->ns);
-    o->came_bps = per_second(came, o->ns);
+    uint64_t audio = audio_bytes(v) - w->audio_bytes, mean = packets ? bytes / packets : 0;
+    uint64_t came = (expected - (uint64_t)lost) * mean + (w->kind == RF_VIDEO ? audio : 0);
+    o->sent_bps = per_second(sent_bytes(v) - w->sent_bytes, o->ns);
+    o->came_bps = per_second(came, o->ns); /* of resends nobody tells */
+    o->audio_bps = per_second(audio, o->ns);
     o->excess_ns = excess(w);
+    o->mean = mean;
     return 1;
 }
 
@@ -139,7 +162,7 @@ static int is_ground(rf_way *w, const window *o) {
     }
     if (w->cuts < 4)
         return 0;
-    int lossy = o->loss >= LOSS_LATE && o->loss * 4 > w->first_loss * 3u;
+    int lossy = o->loss >= LOSS_LATE && o->all_loss < 128 && o->loss * 4 > w->first_loss * 3u;
     int far = o->excess_ns > 60 * MS && o->excess_ns * 4 > w->first_excess_ns * 3;
     if (!lossy && !far)
         return 0;
@@ -151,27 +174,39 @@ static int is_ground(rf_way *w, const window *o) {
     return 1;
 }
 
-static void cut(const rf_ctx *x, rf_way *w, const window *o) {
+static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
+    rf_way *w = &p->view->way;
     uint64_t came = o->came_bps < o->sent_bps ? o->came_bps : o->sent_bps;
+    /* What is thinned has pauses: then little comes because little was sent. */
+    if (w->bps && o->all_loss < LOSS_LATE)
+        came = w->bps;
+    else if (w->bps && came < w->bps / 2)
+        came = w->bps / 2;
     w->hold_ns = x->now_ns - w->congested_ns > 30 * SECOND || !w->hold_ns ? 5 * SECOND
                  : w->hold_ns < 30 * SECOND                               ? 2 * w->hold_ns
                                                                           : 60 * SECOND;
     w->congested_ns = x->now_ns;
     w->ceiling_bps = came;
-    w->bps = came / 10 * 9;
+    uint64_t ms = o->excess_ns / MS; /* the longer the queue, the more too much it was */
+    w->bps = came / 100 * (ms < 80 ? 88 : ms < 460 ? 88 - (ms - 80) / 10 : 50);
     if (w->bps < FLOOR_BPS)
         w->bps = FLOOR_BPS;
-    w->bad = w->good = 0;
-    uint64_t drain = o->excess_ns + o->excess_ns / 4 + (o->loss >= LOSS_LATE ? 200 * MS : 0);
+    w->bad = w->good = w->fast = 0;
+    /* Where much is lost a queue is full; how full, the least round trip may not tell yet. */
+    uint64_t drain = o->all_loss < LOSS_LATE ? o->excess_ns : w->rtt_ns;
+    drain += drain / 4;
     w->drain_ns = x->now_ns + (drain < 3 * SECOND / 2 ? drain : 3 * SECOND / 2);
-    w->settle_ns = w->drain_ns + w->rtt_ns;
+    w->settle_ns = w->grown_ns = w->drain_ns + w->rtt_ns;
+    w->fresh_seq = (uint16_t)p->view->track[RF_VIDEO].next_out;
     w->open = 0;
+    w->busy_ns = 0;
 }
 
 /* ---- up ---- */
 
-static void grow(const rf_ctx *x, rf_way *w, const window *o, int used) {
-    uint64_t ms = o->ns / MS < 2000 ? o->ns / MS : 2000;
+/* proven: the round trip in this report is of an SR that stood behind video at this rate. */
+static void grow(const rf_ctx *x, rf_way *w, const window *o, int used, int proven) {
+    static const uint64_t share[] = {60, 200, 400, 600}; /* thousandths a second */
     if (o->loss > LOSS_CLEAN || o->excess_ns > 60 * MS) {
         w->good = 0;
         return;
@@ -179,27 +214,101 @@ static void grow(const rf_ctx *x, rf_way *w, const window *o, int used) {
     w->cuts = 0;
     if (o->all_loss < w->base_loss / 2)
         w->base_loss = 0;
-    if (w->good < 255)
-        w->good++;
+    w->good = (uint8_t)(w->good + (w->good < 255));
     if (!used && x->now_ns - w->congested_ns > w->hold_ns) {
         w->bps = w->ceiling_bps = 0;
         return;
     }
-    uint64_t most = used ? UINT64_MAX / 2 : o->sent_bps * 2;
+    if (used && !proven)
+        return;
     int near = w->bps > w->ceiling_bps / 10 * 7 && w->bps < w->ceiling_bps / 100 * 115;
-    uint64_t share = near || w->good < 2 ? 40 : 500; /* thousandths a second */
-    uint64_t up = w->bps + w->bps / 1000 * share * ms / 1000 + ms * 4;
+    if (near || o->excess_ns > 30 * MS)
+        w->fast = 0;
+    else if (w->fast < 3)
+        w->fast++;
+    uint64_t ms = x->now_ns > w->grown_ns ? (x->now_ns - w->grown_ns) / MS : 0;
+    ms = ms < (w->fast ? 1000 : 2000) ? ms : w->fast ? 1000 : 2000;
+    uint64_t up = w->bps + w->bps / 1000 * share[w->fast] * ms / 1000 + ms * 4;
     if (!near && w->bps > w->ceiling_bps)
         w->hold_ns = 5 * SECOND; /* it has become another way */
-    if (up <= most)
+    if (used || up <= o->sent_bps * 2)
         w->bps = up;
+    w->grown_ns = x->now_ns;
+    w->busy_ns = 0;
 }
 
 /* ---- what comes in ---- */
 
-/* Of video where there is any; a viewer of sound alone, or one whose video pauses, by its audio. */
-static int counts(const rf_view *v, int kind) {
-    return kind == RF_VIDEO || !v->setup.track[RF_VIDEO].present;
+/* By which track's reports: video's, where there is any and it is sent. */
+static int judge(const rf_view *v) {
+    const rf_view_track_state *s = &v->track[RF_VIDEO];
+    return v->setup.track[RF_VIDEO].present && s->thin != RF_THIN_PAUSED ? RF_VIDEO : RF_AUDIO;
+}
+
+void rf_slow_tell(rf_ctx *x, rf_peer *p, enum rf_slow slow) {
+    rf_view *v = p->view;
+    uint8_t data[9] = {(uint8_t)slow};
+    if (atomic_load_explicit(&v->told_slow, memory_order_relaxed) == slow)
+        return;
+    atomic_store_explicit(&v->told_slow, (uint8_t)slow, memory_order_relaxed);
+    memcpy(data + 1, &v->way.bps, 8);
+    rf_notify(x, RF_EVENT_VIEWER_SLOW, RF_VIDEO, p, p->stream, data, sizeof data,
+              slow == RF_SLOW_BROKEN);
+}
+
+void rf_estimate_slow(rf_ctx *x, rf_peer *p, enum rf_slow slow) {
+    rf_thin_set(x, p, slow < RF_SLOW_PAUSED ? (int)slow : RF_THIN_PAUSED);
+    rf_slow_tell(x, p, slow);
+}
+
+static void go_again(rf_ctx *x, rf_peer *p) {
+    rf_way *w = &p->view->way;
+    if (!rf_breaker_is_closed(x, p))
+        return;
+    w->tripped_ns = 0;
+    rf_estimate_slow(x, p, RF_SLOW_FITS);
+}
+
+/* How much of the video is sent at this estimate. One over TCP is served by its connection. */
+static void decide(rf_ctx *x, rf_peer *p, const window *o) {
+    const rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    rf_way *w = &p->view->way;
+    uint64_t least = o->audio_bps / 4 * 5 + VIDEO_BPS;
+    if (p->leg || !s->present)
+        return;
+    if (w->bps && w->congested_ns == x->now_ns)
+        rf_estimate_slow(x, p, w->bps < least ? RF_SLOW_PAUSED : RF_SLOW_FITS);
+    else if (s->thin == RF_THIN_PAUSED && w->bps >= least / 10 * 11)
+        go_again(x, p);
+    else if (s->state == RF_VIEW_THIN && w->good > 1 && x->now_ns - w->pressed_ns > ENOUGH_NS)
+        rf_estimate_slow(x, p, RF_SLOW_ALL);
+}
+
+void rf_estimate_retry(rf_ctx *x, rf_peer *p) {
+    rf_way *w = &p->view->way;
+    if (p->view->track[RF_VIDEO].thin != RF_THIN_PAUSED || x->now_ns - w->congested_ns < w->hold_ns)
+        return;
+    if (w->bps && w->bps < 2 * VIDEO_BPS)
+        w->bps = 2 * VIDEO_BPS;
+    go_again(x, p);
+}
+
+/* The first window of all begins with the first packet. */
+static void from_the_start(const rf_peer *p, int kind) {
+    rf_way *w = &p->view->way;
+    const rf_view_track_state *s = &p->view->track[kind];
+    w->open = s->segments > 0;
+    w->kind = (uint8_t)kind;
+    w->since_ns = p->started_ns;
+    w->track_next = s->segment[0].first_out;
+    w->highest = (uint32_t)(s->segment[0].first_out & 0xffff) - 1;
+}
+
+/* After a cut: not before a report that has seen what was sent since. What was lost before it is
+ * known to the viewer when the next packet comes, no sooner. */
+static int tells_of_now(const rf_ctx *x, const rf_way *w, int kind, const rf_report_block *b) {
+    return x->now_ns >= w->settle_ns &&
+           (kind != RF_VIDEO || !w->settle_ns || (int16_t)(b->highest_seq - w->fresh_seq) >= 0);
 }
 
 void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *b,
@@ -209,22 +318,37 @@ void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *
     window o;
     if (rtt_ns)
         note_rtt(x, w, rtt_ns);
-    if (!counts(v, kind))
+    if (kind == RF_VIDEO && b->lsr == w->sr_mid)
+        w->sr_told = 1;
+    w->reported = 1;
+    w->silent_ns = 0;
+    if (kind != judge(v))
         return;
-    /* A start burst may be lost in part, which says little of what comes after it. */
+    if (w->kind != kind || b->highest_seq != w->highest)
+        w->stuck_ns = 0;
+    if (!w->open && !w->settle_ns)
+        from_the_start(p, kind);
     if (!w->open || w->kind != kind || (int32_t)(b->highest_seq - w->highest) < 0 ||
         v->track[kind].state == RF_VIEW_BURST) {
-        if (x->now_ns >= w->settle_ns)
+        if (tells_of_now(x, w, kind, b))
             open_window(x, v, kind, b);
         return;
     }
     if (!close_window(x, v, b, &o))
         return;
+    if (w->since_ns == p->started_ns && o.all_loss < 128) {
+        open_window(x, v, kind, b); /* part of a start burst may be lost: that is no sign */
+        return;
+    }
+    int used = w->waited_ns >= w->since_ns || v->track[RF_VIDEO].thin == RF_THIN_PAUSED;
     open_window(x, v, kind, b);
+    note_equation(w, &o);
     if (is_congested(x, w, &o) && !is_ground(w, &o))
-        cut(x, w, &o);
+        cut(x, p, &o);
     else if (w->bps)
-        grow(x, w, &o, 0);
+        grow(x, w, &o, used,
+             kind == RF_AUDIO || (w->sr_busy && b->lsr == w->sr_mid && w->sr_ns > w->grown_ns));
+    decide(x, p, &o);
     rf_set(&v->estimate_bps, w->bps);
 }
 

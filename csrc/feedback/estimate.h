@@ -12,6 +12,16 @@ uint64_t rf_estimate_bps(const rf_peer *viewer);
 
 /* A report on one of its tracks. rtt_ns: the round trip that it told, 0: none. */
 void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *b, uint64_t rtt_ns);
+/* What a viewer gets of the video from now on; the same, told to the control plane alone. */
+void rf_estimate_slow(rf_ctx *x, rf_peer *p, enum rf_slow slow);
+void rf_slow_tell(rf_ctx *x, rf_peer *p, enum rf_slow slow);
+/* Now and then: video that pauses is tried again, even where nothing is reported meanwhile. */
+void rf_estimate_retry(rf_ctx *x, rf_peer *p);
 void rf_estimate_remb(rf_ctx *x, rf_peer *p, uint64_t bps);
+
+/* breaker.c, twice a second: reports that fail, or that say that nothing arrives. */
+void rf_breaker_watch(rf_ctx *x, rf_peer *p);
+/* May video go again that the breaker has stopped? */
+int rf_breaker_is_closed(const rf_ctx *x, const rf_peer *p);
 
 #endif

@@ -1,6 +1,8 @@
 /* RTCP, both ways: what comes in from a peer, and what each kind of peer is told. One file a duty:
  *
  *   rtcp_in.c           a peer's compound packet, dispatched
+ *   estimate.c          what a viewer's way carries, and how much of the video it gets (estimate.h)
+ *   breaker.c           where reports fail, or say that nothing arrives
  *   nack.c              a viewer asks again: answered from the log
  *   gaps.c              we ask the publisher again
  *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
@@ -45,6 +47,8 @@ void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);
 void rf_report_publisher(rf_ctx *x, rf_peer *p);
 /* SR + SDES for each active track; when due. */
 void rf_report_viewer(rf_ctx *x, rf_peer *p);
+/* The same out of turn, at most three times a second. */
+void rf_report_now(rf_ctx *x, rf_peer *p);
 void rf_report_bye(rf_ctx *x, rf_peer *p);
 /* No SR came within 10 s: arrival times stand in. */
 void rf_report_arrival_clock(rf_ctx *x, rf_peer *p);

@@ -42,7 +42,12 @@ static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
     rate = rate * x->config->resend_percent / 100;
     if (rate < 30000)
         rate = 30000;
-    return rf_bucket_take(&p->view->resend_budget, rate, rate * 2 + 400000, bytes, x->now_ns);
+    uint64_t burst = rate * 2 + 400000, way = p->view->way.bps / 8;
+    if (way && way / 4 < rate) { /* too narrow for the stream: more of it would make it worse */
+        rate = way / 4;
+        burst = way / 2;
+    }
+    return rf_bucket_take(&p->view->resend_budget, rate, burst, bytes, x->now_ns);
 }
 
 static const rf_segment *segment_of(const rf_view_track_state *s, uint64_t out,

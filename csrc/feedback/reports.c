@@ -152,13 +152,19 @@ static int lines_known(const rf_peer *p) {
     return any;
 }
 
+/* One that stood behind much video is to be told of before the next one takes its place. */
+static uint64_t wanted_apart(const rf_view *v) {
+    return v->way.bps && v->way.sr_busy && !v->way.sr_told ? 2 * SECOND : SECOND;
+}
+
 /* Two reports soon, since receivers synchronise from the second one on; a few a second apart, for
- * their clock regression and our round trip; then RFC 3550 section 6.2 would allow 5 s. */
-static int due(const rf_ctx *x, const rf_view_track_state *s) {
+ * their clock regression and our round trip, and as long as its way is watched; then RFC 3550
+ * section 6.2 would allow 5 s. */
+static int due(const rf_ctx *x, const rf_view *v, const rf_view_track_state *s) {
     enum { SOON = 2, OFTEN = 6 };
-    uint64_t apart = s->sr_count < SOON    ? SECOND / 2
-                     : s->sr_count < OFTEN ? SECOND
-                                           : 5 * SECOND / 2;
+    uint64_t apart = s->sr_count < SOON                  ? SECOND / 2
+                     : s->sr_count < OFTEN || v->way.bps ? wanted_apart(v)
+                                                         : 5 * SECOND / 2;
     return rf_read(&s->packets) && (!s->sr_ns || x->now_ns - s->sr_ns >= apart - SECOND / 20);
 }
 
@@ -174,6 +180,13 @@ static int write_sr(rf_ctx *x, rf_peer *p, int kind, rf_writer *w) {
         .packets = (uint32_t)rf_read(&s->packets),
         .octets = (uint32_t)rf_read(&s->octets),
     };
+    rf_way *way = &p->view->way;
+    if (kind == RF_VIDEO) {
+        way->sr_mid = (uint32_t)(info.ntp >> 16);
+        way->sr_ns = x->now_ns;
+        way->sr_told = 0;
+        way->sr_busy = x->now_ns - way->waited_ns < SECOND / 10 && way->busy_ns > SECOND / 5;
+    }
     s->sr_ns = x->now_ns;
     if (s->sr_count < 255)
         s->sr_count++;
@@ -188,7 +201,7 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p) {
     if (!lines_known(p))
         return;
     for (int k = 0; k < RF_KINDS; k++) {
-        if (!p->view->setup.track[k].present || !due(x, &p->view->track[k]) ||
+        if (!p->view->setup.track[k].present || !due(x, p->view, &p->view->track[k]) ||
             !atomic_load_explicit(&log_of(p, k)->active, memory_order_relaxed))
             continue;
         if (write_sr(x, p, k, &w))
@@ -200,6 +213,14 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p) {
             return;
     if (count)
         rf_egress_rtcp(x, p, buffer, w.at);
+}
+
+void rf_report_now(rf_ctx *x, rf_peer *p) {
+    rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    if (x->now_ns - s->sr_ns < SECOND / 3)
+        return;
+    s->sr_ns = 0;
+    rf_report_viewer(x, p);
 }
 
 void rf_report_bye(rf_ctx *x, rf_peer *p) {

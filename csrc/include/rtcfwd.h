@@ -73,10 +73,12 @@ typedef struct rf_config {
     uint64_t start_pace_bps;  /* rate of a viewer's start burst */
     uint64_t start_max_bytes; /* a larger backlog starts with a poster frame */
     uint64_t start_max_ns;
-    uint64_t remb_bps;       /* told to publishers */
-    uint64_t resend_percent; /* of a viewer's rate that NACKs may cost */
-    uint64_t wall_offset_ns; /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
-    int engine;              /* enum rf_engine */
+    uint64_t viewer_lag_ns;    /* a viewer whose video is later goes on at the next key frame … */
+    uint64_t viewer_lag_bytes; /* … or one with more that waits for it */
+    uint64_t remb_bps;         /* told to publishers */
+    uint64_t resend_percent;   /* of a viewer's rate that NACKs may cost */
+    uint64_t wall_offset_ns;   /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
+    int engine;                /* enum rf_engine */
     rf_libsrtp srtp;
 } rf_config;
 
@@ -201,6 +203,15 @@ enum rf_event_type {
     RF_EVENT_PUBLISHER_ACTIVE, /* first packet of a kind in the log, or back from silence */
     RF_EVENT_PUBLISHER_SILENT, /* no media for 3 s */
     RF_EVENT_PARAMETERS,       /* data: the SPS NAL unit, when first seen and when it changes */
+    RF_EVENT_VIEWER_SLOW,      /* data: enum rf_slow, then the estimate, 64 bits of our order */
+};
+
+/* What a viewer's video is since its way was found too narrow, or wide enough again. */
+enum rf_slow {
+    RF_SLOW_ALL,    /* everything again */
+    RF_SLOW_FITS,   /* what fits */
+    RF_SLOW_PAUSED, /* nothing */
+    RF_SLOW_BROKEN, /* nothing, and that did not help: close it (RFC 8083) */
 };
 
 typedef struct rf_event {
@@ -278,6 +289,7 @@ typedef struct rf_peer_stats {
     uint8_t role, has_keys, has_path, started;
     uint16_t worker;
     uint16_t profile;
+    uint8_t slow; /* enum rf_slow: how much of the video a viewer gets */
 } rf_peer_stats;
 
 typedef struct rf_worker_stats {

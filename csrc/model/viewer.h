@@ -27,6 +27,14 @@ enum rf_view_state {
     RF_VIEW_POSTER, /* sends one key frame alone, then waits for the next */
     RF_VIEW_BURST,  /* catching up from the key frame, paced */
     RF_VIEW_LIVE,
+    RF_VIEW_THIN, /* gets what its estimate allows (path/thin.c) */
+};
+
+/* How much of the video a viewer is to get. */
+enum rf_thin {
+    RF_THIN_ALL,
+    RF_THIN_FITS,   /* what its estimate allows: discardable frames go first */
+    RF_THIN_PAUSED, /* none: there is room for sound at most */
 };
 
 typedef struct rf_segment {
@@ -52,7 +60,7 @@ typedef struct rf_way {
     uint64_t settle_ns; /* reports until then still tell of what was sent before */
     uint64_t drain_ns;  /* no video before: the queue on its way empties */
     /* the window of reports that is open */
-    uint64_t since_ns, sent_bytes, track_bytes, track_packets;
+    uint64_t since_ns, sent_bytes, track_bytes, track_packets, track_next;
     uint32_t highest;
     int32_t lost;
     /* round trips: newest, least of two windows */
@@ -60,9 +68,26 @@ typedef struct rf_way {
     /* at the first of several cuts that did not help: what is not our doing */
     uint64_t first_excess_ns;
     uint8_t first_loss, base_loss;
-    uint8_t kind, open, bad, good, cuts;
+    uint8_t kind, open, bad, good, cuts, fast;
     uint8_t rembs; /* in the second that began at */
     uint64_t remb_second_ns, remb_ns, remb_bps;
+    /* path/thin.c */
+    uint64_t grown_ns, sr_ns; /* the newest SR's going, whether video was waiting then … */
+    uint32_t sr_mid;          /* … and how a report names it */
+    uint8_t sr_busy, sr_told;
+    uint16_t fresh_seq;         /* the first that was sent after a cut */
+    uint64_t busy_ns, asked_ns; /* for so long it has been waiting since the estimate changed */
+    uint64_t waited_ns;         /* when video last had to wait … */
+    uint64_t pressed_ns;        /* … for long, or was left out */
+    uint64_t others, debt;      /* bytes that went without asking: counted, and still to be paid */
+    uint64_t skip_from;         /* log index */
+    uint64_t skipped_ns;        /* 0: never */
+    uint64_t audio_bytes;       /* at the window's beginning */
+    uint32_t passing_ts;        /* of the frame that is being left out */
+    uint8_t passing, skipping;
+    /* feedback/breaker.c: time for which we sent and heard nothing, or nothing arrived */
+    uint64_t watched_ns, watched_all, watched_video, silent_ns, stuck_ns, tripped_ns;
+    uint8_t reported, heavy; /* heavy: windows in turn that TCP would not have borne */
 } rf_way;
 
 /* What every packet touches comes first: two cache lines. */
@@ -94,6 +119,7 @@ typedef struct rf_view_track_state {
     uint64_t live_ns; /* when the newest start burst was over */
     uint64_t sr_ns;
     uint8_t choice; /* place in rf_stream.use: 0 the best layer, 1 + its number for another */
+    uint8_t thin;   /* enum rf_thin; video's */
     /* figures */
     _Atomic uint8_t told_log;
     rf_counter resent, resent_bytes, nacks, plis, skipped;
@@ -106,11 +132,12 @@ typedef struct rf_view {
     rf_subscription setup;
     const rf_derived *derived; /* the stream's, which outlives the viewer; NULL: none needed */
     uint64_t rtt_ns;
-    rf_bucket pace; /* of the start burst, in bytes */
+    rf_bucket pace; /* of the start burst, or of thinned video, in bytes */
     rf_bucket resend_budget;
     rf_resend resend[RF_RESENDS];
     uint32_t position;                 /* in its subscription's array */
     rf_counter remb_bps, estimate_bps; /* 0: none */
+    _Atomic uint8_t told_slow;         /* enum rf_slow */
     rf_way way;
 } rf_view;
 

@@ -176,14 +176,24 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
             x->pacing = 1;
             return 1;
         }
-        enum rf_admission may = p->leg ? rf_leg_admit(x, p, kind, slot) : RF_LEG_GO;
-        if (may == RF_LEG_WAIT)
-            return 0;
-        if (may == RF_LEG_SKIP) {
+        enum rf_admission may = p->leg                     ? rf_leg_admit(x, p, kind, slot)
+                                : s->state == RF_VIEW_THIN ? rf_thin_admit(x, p, t, slot, head)
+                                                           : RF_LEG_GO;
+        if (may != RF_LEG_GO) {
+            if (may == RF_LEG_WAIT)
+                return 0;
             if (!settled(x))
                 return RF_ENOSPC;
-            rf_leg_skip(x, p, kind, head);
-            return 1;
+            if (may == RF_LEG_SKIP) {
+                if (p->leg)
+                    rf_leg_skip(x, p, kind, head);
+                else
+                    rf_thin_skip(x, p);
+                return 1;
+            }
+            rf_thin_pass(p, slot);
+            s->cursor++;
+            continue;
         }
         int rc = lay(x, p, t, s->cursor);
         if (rc == RF_ENOSPC)

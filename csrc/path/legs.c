@@ -4,11 +4,12 @@
  * TCP loses nothing, so a link that is too slow shows as a ring that stays full. The track log is
  * the queue behind it: the cursor waits. A frame of video is begun only while the ring is nearly
  * empty, so that it has room; when at the beginning of a frame the viewer has been waiting for a
- * second and what is next is a second old, it goes on at the next key frame. So it never gets half
- * a frame, is late by about a second at most, and costs RF_LEG_MEDIA bytes and what the kernel
- * holds. Audio goes into the room that is kept for it as long as the connection takes anything at
- * all; when it is a second late it goes on at the live edge. */
+ * second (config: viewer_lag) and what is next is a second old, it goes on at the next key frame.
+ * So it never gets half a frame, is late by about a second at most, and costs RF_LEG_MEDIA bytes
+ * and what the kernel holds. Audio goes into the room that is kept for it as long as the connection
+ * takes anything at all; when it is a second late it goes on at the live edge. */
 #include "base/error.h"
+#include "feedback/estimate.h"
 #include "path/path.h"
 
 enum {
@@ -16,7 +17,7 @@ enum {
     BEGIN = RF_LEG_MEDIA / 4, /* fuller than that: no new frame of video */
     FOR_AUDIO = 8 * 1024,
 };
-static const uint64_t LATE_NS = 1000000000u, FROZEN_NS = 500000000u, QUIET_NS = 4000000000u;
+static const uint64_t FROZEN_NS = 500000000u, WELL_NS = 10000000000u;
 
 rf_leg *rf_leg_of(rf_ctx *x, const rf_path *path) {
     rf_tcp *t = x->shared->tcp;
@@ -79,17 +80,18 @@ enum rf_admission rf_leg_admit(rf_ctx *x, rf_peer *p, int kind, const rf_slot *s
     look_at(x, p->leg);
     size_t used = rf_ring_used(&p->leg->media) + laid(x, p);
     size_t room = RF_LEG_MEDIA - slot->payload_len - HEADROOM; /* used more: no room for it */
+    const uint64_t late_ns = x->config->viewer_lag_ns;
     uint64_t age = x->now_ns > slot->arrival_ns ? x->now_ns - slot->arrival_ns : 0;
     int wait;
     if (kind == RF_AUDIO) {
-        if (age > LATE_NS)
+        if (age > late_ns)
             return RF_LEG_SKIP;
         wait = used > room || audio_waits(x, p, used);
     } else {
         int border = begins(l, slot);
-        if (age < LATE_NS / 4)
+        if (age < late_ns / 4)
             l->stalled_ns = 0;
-        if (border && l->stalled_ns && x->now_ns - l->stalled_ns > LATE_NS && age > LATE_NS)
+        if (border && l->stalled_ns && x->now_ns - l->stalled_ns > late_ns && age > late_ns)
             return RF_LEG_SKIP;
         wait = used + FOR_AUDIO > room || (border && used > BEGIN);
         if (wait && !l->stalled_ns)
@@ -120,6 +122,12 @@ void rf_leg_skip(rf_ctx *x, rf_peer *p, int kind, uint64_t head) {
     l->skip_from = s->cursor;
     l->skipped_ns = x->now_ns;
     l->stalled_ns = 0;
+    rf_slow_tell(x, p, RF_SLOW_FITS);
+}
+
+void rf_leg_watch(rf_ctx *x, rf_peer *p) {
+    if (p->leg && x->now_ns - p->leg->pace.skipped_ns > WELL_NS)
+        rf_slow_tell(x, p, RF_SLOW_ALL);
 }
 
 void rf_leg_resumed(rf_peer *p, int kind) {
@@ -131,10 +139,4 @@ void rf_leg_resumed(rf_peer *p, int kind) {
     l->has_video_ts = 0;
     if (s->cursor > l->skip_from)
         rf_count(&s->skipped, s->cursor - l->skip_from);
-}
-
-/* One slow link must not cost everybody a key frame: the next one comes by itself, or is asked for
- * when it does not. */
-int rf_leg_is_patient(const rf_ctx *x, const rf_peer *p) {
-    return p->leg && p->leg->pace.skipped_ns && x->now_ns - p->leg->pace.skipped_ns < QUIET_NS;
 }

@@ -81,7 +81,7 @@ rf_head rf_rewrite_rtx(const rf_peer *p, const rf_track *t, uint64_t index,
                        uint64_t rtx_seq, uint8_t *dst);
 
 /* legs.c: peers over TCP */
-enum rf_admission { RF_LEG_GO, RF_LEG_WAIT, RF_LEG_SKIP };
+enum rf_admission { RF_LEG_GO, RF_LEG_WAIT, RF_LEG_SKIP, RF_LEG_PASS };
 rf_leg *rf_leg_of(rf_ctx *x, const rf_path *path); /* NULL: UDP, or gone */
 /* One datagram to a tuple of a peer that this worker owns, by whichever transport. */
 enum rf_sent rf_send_now(rf_ctx *x, const rf_path *path, uint8_t *data, size_t len);
@@ -90,8 +90,21 @@ void rf_legs_send(rf_ctx *x, int count);
 /* May the viewer's next packet be laid? GO: now, there is room. */
 enum rf_admission rf_leg_admit(rf_ctx *x, rf_peer *p, int kind, const rf_slot *slot);
 void rf_leg_skip(rf_ctx *x, rf_peer *p, int kind, uint64_t head);
+/* Twice a second: did it go on without a skip for long? */
+void rf_leg_watch(rf_ctx *x, rf_peer *p);
 void rf_leg_resumed(rf_peer *p, int kind); /* its cursor stands where it goes on */
-int rf_leg_is_patient(const rf_ctx *x, const rf_peer *p);
+/* Has a slow viewer jumped lately? Then it waits for a key frame without asking for one. */
+int rf_is_patient(const rf_ctx *x, const rf_peer *p);
+
+/* thin.c: video of a viewer whose way carries less than the stream */
+/* The level from now on (enum rf_thin). */
+void rf_thin_set(rf_ctx *x, rf_peer *p, int level);
+/* May the viewer's next packet of video be laid? PASS: its frame is left out. */
+enum rf_admission rf_thin_admit(rf_ctx *x, rf_peer *p, const rf_track *t, const rf_slot *slot,
+                                uint64_t head);
+void rf_thin_pass(rf_peer *p, const rf_slot *slot);
+void rf_thin_skip(rf_ctx *x, rf_peer *p);
+void rf_thin_resumed(rf_ctx *x, rf_peer *p, uint64_t index);
 
 /* egress.c */
 /* Place for one packet in the slab, or NULL when the slab must be flushed first. */

@@ -34,10 +34,14 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
     s->has_jump_seq = 1;
     s->jump_seq = seq;
     s->state = RF_VIEW_BURST;
-    if (too_long(x, t, key, rf_track_slot(t, head - 1)->total_bytes - key->total_bytes)) {
+    if (s->thin) {
+        rf_thin_resumed(x, p, index);
+        s->poster_ts = key->ts;
+        s->state = RF_VIEW_THIN;
+    } else if (too_long(x, t, key, rf_track_slot(t, head - 1)->total_bytes - key->total_bytes)) {
         s->state = RF_VIEW_POSTER;
         s->poster_ts = key->ts;
-        if (!rf_leg_is_patient(x, p))
+        if (!rf_is_patient(x, p))
             rf_keyframe_want(x, p->stream, t->log);
     }
 }
@@ -45,6 +49,8 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
 static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head) {
     rf_view_track_state *s = &p->view->track[t->kind];
     uint64_t index, seq;
+    if (s->state == RF_VIEW_WAIT && s->thin == RF_THIN_PAUSED)
+        return 0;
     uint64_t from = s->state == RF_VIEW_WAIT && s->wait_index > low ? s->wait_index : low;
     if (head > 0 && rf_track_key(t, from, &index, &seq) && index < head) {
         rf_view_from_key(x, p, t, head, index, seq);
@@ -54,7 +60,7 @@ static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_
     if (head > 0 && codec == 0) { /* a codec whose key frames we cannot see: the live edge */
         s->cursor = s->state == RF_VIEW_WAIT ? from : head;
         s->jump = 1;
-        s->state = RF_VIEW_LIVE;
+        s->state = RF_VIEW_LIVE; /* never thinned: where it could go on is not known */
         return 1;
     }
     if (s->state == RF_VIEW_WAIT)

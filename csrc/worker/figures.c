@@ -117,6 +117,7 @@ int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
     if (v) {
         out->remb_bps = rf_read(&v->remb_bps);
         out->estimate_bps = rf_read(&v->estimate_bps);
+        out->slow = atomic_load_explicit(&v->told_slow, memory_order_relaxed);
     }
     return RF_OK;
 }

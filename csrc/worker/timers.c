@@ -1,6 +1,7 @@
 /* What is due without a packet. A tick every 5 ms serves each publisher (NACKs, key-frame requests,
  * reports, silence) and a slice of all peers (sender reports, idle peers), so that a peer is looked
  * at about twice a second, and no tick is long. */
+#include "feedback/estimate.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 #include "worker/worker.h"
@@ -34,7 +35,7 @@ static void publisher(rf_ctx *x, rf_peer *p) {
 static int waits_in_vain(const rf_ctx *x, const rf_peer *p) {
     const rf_view_track_state *s = &p->view->track[RF_VIDEO];
     const rf_track *t = &p->stream->track[s->log];
-    return s->state == RF_VIEW_WAIT && !rf_leg_is_patient(x, p) &&
+    return s->state == RF_VIEW_WAIT && !rf_is_patient(x, p) &&
            atomic_load_explicit(&t->active, memory_order_relaxed) &&
            atomic_load_explicit(&t->key_start, memory_order_relaxed) <= s->wait_index;
 }
@@ -42,6 +43,10 @@ static int waits_in_vain(const rf_ctx *x, const rf_peer *p) {
 static void look_after(rf_ctx *x, rf_peer *p) {
     if (p->view && p->view->position != UINT32_MAX) {
         rf_report_viewer(x, p);
+        rf_breaker_watch(x, p);
+        rf_leg_watch(x, p);
+        if (p->view->track[RF_VIDEO].state == RF_VIEW_THIN)
+            rf_sub_of(x, p->stream)->pending = 1; /* no packet came that would give it a turn */
         if (waits_in_vain(x, p))
             rf_keyframe_want(x, p->stream, p->view->track[RF_VIDEO].log);
     }

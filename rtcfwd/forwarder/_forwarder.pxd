@@ -74,6 +74,8 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t start_pace_bps
         uint64_t start_max_bytes
         uint64_t start_max_ns
+        uint64_t viewer_lag_ns
+        uint64_t viewer_lag_bytes
         uint64_t remb_bps
         uint64_t resend_percent
         uint64_t wall_offset_ns
@@ -175,6 +177,7 @@ cdef extern from "rtcfwd.h" nogil:
         RF_EVENT_PUBLISHER_ACTIVE
         RF_EVENT_PUBLISHER_SILENT
         RF_EVENT_PARAMETERS
+        RF_EVENT_VIEWER_SLOW
 
     ctypedef struct rf_event:
         uint8_t type
@@ -260,6 +263,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t started
         uint16_t worker
         uint16_t profile
+        uint8_t slow
 
     ctypedef struct rf_worker_stats:
         uint64_t turns

@@ -47,6 +47,8 @@ class CompiledForwarder:
         start_pace_bps: int = 30_000_000,
         start_max_bytes: int = 3_000_000,
         start_max_ns: int = 10_000_000_000,
+        viewer_lag_ns: int = 1_000_000_000,
+        viewer_lag_bytes: int = 1_000_000,
         remb_bps: int = 6_000_000,
         resend_percent: int = 10,
         egress: str = "gso",

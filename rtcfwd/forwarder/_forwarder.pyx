@@ -9,6 +9,7 @@ IPv4 addresses cross the boundary v4-mapped (RFC 4291 section 2.5.5.2).
 
 import ipaddress
 import os
+import sys
 import time
 
 from libc.errno cimport errno
@@ -119,6 +120,8 @@ cdef class CompiledForwarder:
         start_pace_bps=30_000_000,
         start_max_bytes=3_000_000,
         start_max_ns=10_000_000_000,
+        viewer_lag_ns=1_000_000_000,
+        viewer_lag_bytes=1_000_000,
         remb_bps=6_000_000,
         resend_percent=10,
         str egress="gso",
@@ -151,6 +154,8 @@ cdef class CompiledForwarder:
         c.start_pace_bps = _integer("start_pace_bps", start_pace_bps, 1, 1 << 40)
         c.start_max_bytes = _integer("start_max_bytes", start_max_bytes, 0, 1 << 40)
         c.start_max_ns = _integer("start_max_ns", start_max_ns, 0, 1 << 62)
+        c.viewer_lag_ns = _integer("viewer_lag_ns", viewer_lag_ns, 1, 1 << 62)
+        c.viewer_lag_bytes = _integer("viewer_lag_bytes", viewer_lag_bytes, 1, 1 << 40)
         c.remb_bps = _integer("remb_bps", remb_bps, 1, 1 << 40)
         c.resend_percent = _integer("resend_percent", resend_percent, 0, 100)
         if wall_offset_ns is None:
@@ -354,6 +359,9 @@ cdef class CompiledForwarder:
             return _api.PublisherSilent(e.peer, e.stream)
         if e.type == RF_EVENT_PARAMETERS:
             return _api.ParameterSets(e.stream, e.data[:e.len])
+        if e.type == RF_EVENT_VIEWER_SLOW:
+            estimate = int.from_bytes(e.data[1:9], sys.byteorder)
+            return _api.ViewerSlow(e.peer, _api.Slow(e.data[0]), estimate or None)
 
     # ---- figures ----
 

@@ -194,7 +194,36 @@ class ParameterSets:
     sps: bytes
 
 
-Event = Punt | PeerGone | StreamGone | PeerIdle | PublisherActive | PublisherSilent | ParameterSets
+class Slow(enum.IntEnum):
+    """How much of the video a viewer gets, by what its way carries."""
+
+    ALL = 0
+    FITS = 1
+    PAUSED = 2
+    BROKEN = 3
+    """None, and that did not help either: close it (RFC 8083)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerSlow:
+    """A viewer's way was found too narrow for its stream, or wide enough again."""
+
+    peer: PeerHandle
+    slow: Slow
+    estimate: int | None
+    """bits a second of all that is sent to it; None: nothing speaks against any rate"""
+
+
+Event = (
+    Punt
+    | PeerGone
+    | StreamGone
+    | PeerIdle
+    | PublisherActive
+    | PublisherSilent
+    | ParameterSets
+    | ViewerSlow
+)
 
 
 class Forwarder(Protocol):

@@ -138,6 +138,8 @@ class Extensions:
             return {"viewercount": len(stream.viewers)}
         if kind == "reconnect":
             return {"url": f"{url}/whep/{stream.name}"} if url else {}
+        if kind == "slow":
+            return {"video": session.slow.name.lower(), "estimate": session.estimate}
         if kind == "layers":
             return self._layers(session, stream)
         return {}

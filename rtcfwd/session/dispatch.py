@@ -20,7 +20,9 @@ from rtcfwd.forwarder.api import (
     PublisherActive,
     PublisherSilent,
     Punt,
+    Slow,
     StreamGone,
+    ViewerSlow,
 )
 
 from .registry import Registry
@@ -59,6 +61,7 @@ class Dispatcher:
             PublisherActive: self._publisher_active,
             PublisherSilent: self._publisher_silent,
             ParameterSets: self._parameter_sets,
+            ViewerSlow: self._viewer_slow,
         }
 
     def __call__(self, event: Event) -> None:
@@ -121,3 +124,15 @@ class Dispatcher:
         if stream is not None and Kind.VIDEO in stream.live:
             stream.formats.set_sps(stream.live[Kind.VIDEO], event.sps)
             self._registry.rematch(stream)
+
+    def _viewer_slow(self, event: ViewerSlow) -> None:
+        """Tell whoever watches; a viewer whose way is broken is closed (RFC 8083)."""
+        session = self._session(event.peer)
+        if session is None:
+            return
+        self._registry.counts.slow[event.slow] += 1
+        session.slow, session.estimate = event.slow, event.estimate
+        for subscriber in session.subscribers.values():
+            subscriber.put("slow")
+        if event.slow is Slow.BROKEN:
+            session.close("its way carries nothing, or it stopped reporting")

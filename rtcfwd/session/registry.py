@@ -32,6 +32,7 @@ from rtcfwd.forwarder.api import (
     Kind,
     PeerHandle,
     Role,
+    Slow,
     StreamHandle,
 )
 from rtcfwd.ice import IceLiteAgent
@@ -86,6 +87,7 @@ class Counts:
     http: Counter[str] = field(default_factory=Counter)  # turned away before the endpoints
     takeovers: int = 0
     events: int = 0
+    slow: Counter[Slow] = field(default_factory=Counter)  # changes of viewers' video
     drops: Counter[str] = field(default_factory=Counter)  # punted datagrams, by reason
 
 

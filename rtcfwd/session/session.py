@@ -25,6 +25,7 @@ from rtcfwd.forwarder.api import (
     PeerHandle,
     Punt,
     Role,
+    Slow,
 )
 from rtcfwd.ice import IceLiteAgent, new_credentials
 from rtcfwd.sdp import Fragment, ViewerAnswer
@@ -102,6 +103,8 @@ class Session:
         self.connected_at: float | None = None
         self.last_heard = self.opened_at  # STUN or DTLS; media is the data plane's to count
         self.layer = ""  # rid that a viewer has chosen; "": the best one
+        self.slow = Slow.ALL  # viewer: how much of the video its way carries
+        self.estimate: int | None = None  # … in bit/s, when that changed
         self.media = False  # publisher: media came, and is not silent now
         self._around = around
         self._dtls = dtls

@@ -43,6 +43,8 @@ static inline void stub_config(rf_config *c, int workers, int in_memory) {
     c->start_pace_bps = 30000000;
     c->start_max_bytes = 3000000;
     c->start_max_ns = 10000000000u;
+    c->viewer_lag_ns = 1000000000u;
+    c->viewer_lag_bytes = 1000000;
     c->remb_bps = 6000000;
     c->resend_percent = 20;
     c->wall_offset_ns = 1700000000000000000u;

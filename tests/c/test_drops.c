@@ -287,7 +287,7 @@ int main(void) {
     a_full_socket_keeps_cursors();
     a_slow_viewer_is_lapped();
     provoked_just(names, sizeof names / sizeof names[0]);
-    CHECK_EQ(RF_DROP_COUNT,
-             sizeof names / sizeof names[0] + 17 + 3 + 3); /* test_legs.c, test_consent.py */
+    CHECK_EQ(RF_DROP_COUNT, sizeof names / sizeof names[0] + 17 + 3 + 3 +
+                                2); /* test_legs.c, test_consent.py, test_slow.py */
     return done("drops");
 }

@@ -91,6 +91,7 @@ class Publisher:
         self.frame = 0
         self._key_wanted = True
         self.muted = False
+        self.nal = 0x41  # of a picture that is no key frame
         self.out: list[bytes] = []
         self.sent: dict[api.Kind, list[Sent]] = {AUDIO: [], VIDEO: []}
         self._history: dict[tuple[api.Kind, int], tuple[bytes, Rtp]] = {}
@@ -172,7 +173,7 @@ class Publisher:
     def frame_packets(self, now: int, *, key: bool) -> list[bytes]:
         """A video frame: SPS, PPS and an IDR picture, or a P picture; in FU-As (RFC 6184)."""
         ts = self.rtp_time(VIDEO, now)
-        n, nal = self.setup.packets_a_frame, 0x65 if key else 0x41
+        n, nal = self.setup.packets_a_frame, 0x65 if key else self.nal
         out = []
         with_sets = self.setup.sets == "always" or (self.setup.sets == "once" and not self.frame)
         if key and with_sets:

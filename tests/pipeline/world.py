@@ -49,6 +49,10 @@ class Wire:
             assert before == data, f"two contents under one nonce: {name}"
             self.repeated += 1
 
+    def saw(self, ssrc: int, seq: int) -> bool:
+        """Whether that number, unbounded, was ever sent."""
+        return (ssrc, seq) in self._seen
+
 
 class Peer:
     """A scripted peer in the world: its handle, path, links and wire."""
