@@ -196,7 +196,7 @@ class Config:
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "how much to log", "LEVEL"
     )
-    remb: int = _setting(6_000_000, _bitrate, "bitrate that publishers are told to send", "BPS")
+    remb: int = _setting(6_000_000, _bitrate, "most that publishers are told to send", "BPS")
     egress: str = _setting(
         "gso", _choice("sendto", "sendmmsg", "gso"), "how datagrams are sent", "MODE"
     )

@@ -29,6 +29,7 @@ _WORKER_COUNTERS = {
     "wakeups": "Wake-ups by another thread",
     "punts": "Datagrams handed to the control plane",
     "mailboxed": "Datagrams passed to the owner of their tuple",
+    "feedback": "Transport-wide feedback packets sent to publishers",
     "kernel_drops": "Datagrams that the kernel dropped before they were read",
     "delay_count": "Media packets whose delay was measured",
 }

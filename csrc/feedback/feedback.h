@@ -6,6 +6,7 @@
  *   nack.c              a viewer asks again: answered from the log
  *   gaps.c              we ask the publisher again
  *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
+ *   twcc.c              when the publisher's packets came, told to it
  *   reports.c           SR to viewers, RR and REMB to the publisher, BYE
  */
 #ifndef RF_FEEDBACK_FEEDBACK_H
@@ -29,6 +30,11 @@ uint64_t rf_gaps_before(const rf_source *s, uint64_t ext, uint64_t most);
 void rf_gaps_keep(rf_source *s, uint64_t first, uint64_t end);
 /* Every tick: NACKs that are due. */
 void rf_gaps_ask(rf_ctx *x, rf_peer *p, int log);
+
+/* A packet with this transport-wide number came. */
+void rf_twcc_note(rf_arrivals *a, uint16_t number, uint64_t at_ns);
+/* Every tick: feedback on what came since the last; when due. */
+void rf_twcc_report(rf_ctx *x, rf_peer *p);
 
 /* A viewer (or the control plane) wants a key frame of this log; any worker. */
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log);

@@ -2,8 +2,8 @@
  *
  * A gap is noted when a packet beyond it arrives, asked for after 5 ms (most reordering is over by
  * then), again each RTT (at least 20 ms), and given up after ten tries or 1.5 s. We send nothing
- * that a publisher reports on, so the RTT is the time that repairs take. A NACK leaves
- * alone in its datagram: FFmpeg reads no other. */
+ * that a publisher reports on, so the RTT is the time that repairs take. A NACK leaves alone in its
+ * datagram where that was negotiated: FFmpeg reads no other. */
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -11,16 +11,26 @@
 #include "path/path.h"
 
 enum { TRIES = 10, ASK_AT_ONCE = 64 };
-static const uint64_t REORDER_NS = 5000000, LEAST_APART_NS = 20000000, MOST_APART_NS = 400000000,
-                      GIVE_UP_NS = 1500000000;
+static const uint64_t REORDER_NS = 5000000, LEAST_APART_NS = 20000000, SPREAD_NS = 2500000,
+                      BACKED_NS = 100000000, MOST_APART_NS = 400000000, GIVE_UP_NS = 1500000000;
 
-/* A repair whose first NACK or answer got lost says too much, one that was merely late too little:
- * smoothed, both do no harm. */
+/* As RFC 6298 has it. A repair that was asked for several times may be the answer to any of them:
+ * counted from the first it says too much, so it counts little; but it must count, or a round trip
+ * that has grown would never be learnt. */
 static void learn(rf_source *s, const rf_gap *g, uint64_t now_ns) {
     uint64_t took = now_ns - g->first_asked_ns;
     if (took > MOST_APART_NS)
         took = MOST_APART_NS;
-    s->repair_ns = s->repair_ns ? (s->repair_ns * 7 + took) / 8 : took;
+    if (!s->repair_ns) {
+        s->repair_ns = took;
+        s->repair_spread_ns = took / 4;
+    } else if (g->tries > 1) {
+        s->repair_ns = (s->repair_ns * 31 + took) / 32;
+    } else {
+        uint64_t off = took > s->repair_ns ? took - s->repair_ns : s->repair_ns - took;
+        s->repair_spread_ns = (s->repair_spread_ns * 3 + off) / 4;
+        s->repair_ns = (s->repair_ns * 7 + took) / 8;
+    }
 }
 
 static void close_gap(rf_source *s, uint64_t ext, uint64_t now_ns) {
@@ -83,12 +93,22 @@ static int by_seq(const void *a, const void *b) {
     return d > 32767 || d < -32767 ? -d : d;
 }
 
-/* How long after a NACK the next one may follow: as long as repairs take and a quarter more, and
- * twice as long each time while that is not known. */
+/* How long after a NACK the next one may follow: as long as repairs take and what they spread. The
+ * third follows the second after half of it: by then a viewer's picture waits, and one needless
+ * answer more is the lesser harm. From the fifth on each waits twice as long, up to 100 ms, so that
+ * the tries outlast a round trip that has grown; all do so while nothing is known. */
 static uint64_t apart(const rf_source *s, const rf_gap *g) {
-    uint64_t wait = s->repair_ns ? s->repair_ns + s->repair_ns / 4
-                                 : LEAST_APART_NS << (g->tries < 5 ? g->tries : 5) >> 1;
-    return wait > LEAST_APART_NS ? wait : LEAST_APART_NS;
+    if (!s->repair_ns)
+        return LEAST_APART_NS << (g->tries < 5 ? g->tries : 5) >> (g->tries > 0);
+    uint64_t spread = 3 * s->repair_spread_ns > SPREAD_NS ? 3 * s->repair_spread_ns : SPREAD_NS;
+    uint64_t wait = s->repair_ns + spread;
+    if (g->tries == 2)
+        wait /= 2;
+    if (wait < LEAST_APART_NS)
+        wait = LEAST_APART_NS;
+    uint64_t backed = g->tries > 3 ? wait << (g->tries - 3) : 0;
+    backed = backed < BACKED_NS ? backed : BACKED_NS;
+    return backed > wait ? backed : wait;
 }
 
 void rf_gaps_ask(rf_ctx *x, rf_peer *p, int log) {
@@ -113,7 +133,6 @@ void rf_gaps_ask(rf_ctx *x, rf_peer *p, int log) {
         }
         i++;
     }
-    rf_set(&t->repaired, s->repaired);
     if (lost && kind == RF_VIDEO)
         rf_keyframe_want(x, p->stream, log);
     if (!count || !p->pub->setup.track[kind].nack)

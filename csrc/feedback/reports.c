@@ -100,6 +100,7 @@ static void block_of(const rf_ctx *x, rf_source *s, rf_track *t, rf_report_block
         b->lsr = s->last_sr_mid;
         b->dlsr = (uint32_t)((since << 16) / SECOND);
     }
+    rf_set(&t->repaired, s->repaired);
     rf_set(&t->lost, lost > 0 ? (uint64_t)lost : 0);
     atomic_store_explicit(&t->jitter, b->jitter, memory_order_relaxed);
 }

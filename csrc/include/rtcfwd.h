@@ -262,6 +262,7 @@ typedef struct rf_stream_stats {
     uint32_t viewers;
     uint32_t worker;
     uint32_t derived_viewers; /* of its derived log, see rf_view_track */
+    uint64_t feedback_sent;   /* transport-wide feedback packets to its publishers */
 } rf_stream_stats;
 
 typedef struct rf_view_track_stats {
@@ -295,6 +296,7 @@ typedef struct rf_peer_stats {
 typedef struct rf_worker_stats {
     uint64_t turns, received, received_bytes, sent, sent_bytes;
     uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
+    uint64_t feedback;                  /* transport-wide feedback packets to publishers */
     uint64_t checks;                    /* STUN checks answered without the control plane */
     uint64_t kernel_drops;              /* SO_RXQ_OVFL */
     uint64_t delay_ns_sum, delay_count; /* append to send, media only */

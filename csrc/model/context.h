@@ -143,7 +143,7 @@ typedef struct rf_ctx {
     uint64_t random; /* xorshift state for jitter of timers; not for secrets */
 
     /* figures */
-    rf_counter turns, received, received_bytes, wakeups, punts, mailboxed, checks;
+    rf_counter turns, received, received_bytes, wakeups, punts, mailboxed, checks, feedback;
     rf_counter delay_sum, delay_count, runs;
     rf_counter drops[RF_DROP_COUNT];
 } rf_ctx;

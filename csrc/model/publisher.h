@@ -8,6 +8,7 @@
 
 #define RF_GAPS 256
 #define RF_PPS 4
+#define RF_ARRIVALS 2048 /* a power of two: numbers that transport-wide feedback reaches back */
 
 /* H264 parameter sets, as they last came (path/parameters.c). */
 typedef struct rf_parameters {
@@ -54,6 +55,7 @@ typedef struct rf_source {
     rf_gap gap[RF_GAPS];
     int gaps;
     uint64_t repair_ns; /* from our first NACK to the packet, smoothed; 0: not known */
+    uint64_t repair_spread_ns;
     /* receiver report */
     uint64_t expected_prior, received_prior;
     uint32_t transit;
@@ -70,6 +72,16 @@ typedef struct rf_source {
     rf_even even;
 } rf_source;
 
+/* When packets came, by their transport-wide number (feedback/twcc.c). Numbers in [end -
+ * RF_ARRIVALS, end) have their place; those from `begin` on have not been told of. */
+typedef struct rf_arrivals {
+    uint64_t tick[RF_ARRIVALS]; /* in steps of 250 µs, from 1; 0: not come */
+    uint64_t begin, end;        /* 0: none came yet */
+    uint64_t next_ns;           /* of the next feedback */
+    uint32_t ssrc;              /* of the newest */
+    uint8_t count;              /* of feedback packets sent */
+} rf_arrivals;
+
 typedef struct rf_pub {
     rf_publication setup;
     rf_source source[RF_LOGS];
@@ -81,6 +93,7 @@ typedef struct rf_pub {
     uint64_t next_report_ns;
     uint64_t next_rank_ns; /* of simulcast layers */
     int silent;
+    rf_arrivals arrivals;
 } rf_pub;
 
 #endif

@@ -19,6 +19,7 @@ typedef struct rf_stream {
     uint32_t derived_viewers; /* will have, and how many peers may read it */
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
+    rf_counter feedback_sent;         /* transport-wide, to its publishers */
     _Atomic uint32_t keyframe_wanted; /* bit i: of log i */
     _Atomic uint32_t refs;            /* workers that may still hold a pointer */
     uint8_t told_layers;              /* control plane's thread only */

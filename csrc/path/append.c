@@ -149,7 +149,7 @@ static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t ra
 
 static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
     uint32_t rtx = s->rtx_ssrc;
-    uint64_t repair = s->repair_ns;
+    uint64_t repair = s->repair_ns, spread = s->repair_spread_ns;
     rf_parameters parameters = s->parameters;
     memset(s, 0, sizeof *s);
     s->parameters = parameters;
@@ -157,6 +157,7 @@ static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
     s->ssrc = ssrc;
     s->rtx_ssrc = rtx;
     s->repair_ns = repair;
+    s->repair_spread_ns = spread;
     s->first_ext = s->highest_ext = FIRST_EXT + (uint64_t)seq;
 }
 
@@ -438,6 +439,18 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
         key_came(x, p, s, a, flags);
 }
 
+/* Whatever becomes of it (RTX, padding, too old): it came, and that is told. */
+static void transport_wide(const rf_ctx *x, rf_pub *pub, const arrival *a) {
+    for (int i = 0; i < a->item_count; i++) {
+        const rf_ext_item *e = &a->items[i];
+        if (e->kind != RF_EXT_TWCC || e->len != 2)
+            continue;
+        pub->arrivals.ssrc = a->rtp.ssrc;
+        rf_twcc_note(&pub->arrivals, (uint16_t)(e->data[0] << 8 | e->data[1]), x->now_ns);
+        return;
+    }
+}
+
 void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
     arrival a;
     memset(&a, 0, sizeof a);
@@ -449,6 +462,7 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
         a.item_count =
             rf_ext_parse(a.rtp.ext_profile, a.rtp.ext, a.rtp.ext_len,
                          (const rf_ext_map *)p->pub->setup.ext_kind_of, a.items, MAX_ITEMS);
+    transport_wide(x, p->pub, &a);
     int drop = route(p->pub, &a);
     if (drop >= 0) {
         rf_drop_peer(x, p, (enum rf_drop)drop);

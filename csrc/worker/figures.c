@@ -66,6 +66,7 @@ int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out)
     out->viewers = get32(&s->viewers);
     out->worker = s->owner;
     out->derived_viewers = s->derived_viewers;
+    out->feedback_sent = rf_read(&s->feedback_sent);
     return RF_OK;
 }
 
@@ -145,6 +146,7 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->wakeups = rf_read(&x->wakeups);
     out->punts = rf_read(&x->punts);
     out->mailboxed = rf_read(&x->mailboxed);
+    out->feedback = rf_read(&x->feedback);
     out->checks = rf_read(&x->checks);
     out->kernel_drops = rf_read(&n->kernel_drops);
     out->delay_ns_sum = rf_read(&x->delay_sum);

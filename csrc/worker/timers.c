@@ -22,6 +22,7 @@ static void publisher(rf_ctx *x, rf_peer *p) {
         rf_layers_rank(x, p);
     rf_keyframe_ask(x, p);
     rf_report_publisher(x, p);
+    rf_twcc_report(x, p);
     rf_report_arrival_clock(x, p);
     if (pub->first_media_ns && !pub->silent && x->now_ns - pub->last_media_ns >= SILENT_NS) {
         pub->silent = 1;

@@ -230,6 +230,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t viewers
         uint32_t worker
         uint32_t derived_viewers
+        uint64_t feedback_sent
 
     ctypedef struct rf_view_track_stats:
         uint64_t packets
@@ -276,6 +277,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t wakeups
         uint64_t punts
         uint64_t mailboxed
+        uint64_t feedback
         uint64_t checks
         uint64_t kernel_drops
         uint64_t delay_ns_sum

@@ -372,7 +372,8 @@ cdef class CompiledForwarder:
         layers = [s.layer[<int>i] for i in range(s.layers)]
         best = s.best if s.best < s.layers else None
         return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks, "layers": layers,
-                "best_layer": best, "derived_viewers": s.derived_viewers}
+                "best_layer": best, "derived_viewers": s.derived_viewers,
+                "feedback_sent": s.feedback_sent}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s

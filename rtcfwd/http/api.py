@@ -127,6 +127,7 @@ class Api:
             "layers": _layers(stream.rids, stats),
             "warnings": [asdict(warning) for warning in warnings_of(stats)],
             "viewers": len(stream.viewers),
+            "feedback_sent": stats.get("feedback_sent", 0),
             "published": stream.publisher is not None,
             "publications": stream.publications,
             "age": round(now - stream.opened_at, 1),

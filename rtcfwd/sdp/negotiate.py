@@ -30,7 +30,7 @@ FORWARDED: Final = frozenset({
 })  # fmt: skip
 """Extensions that mean the same to the viewer as to the publisher (MID is rewritten).
 
-Hop by hop, and so never answered: transport-wide sequence numbers, abs-send-time, toffset."""
+Hop by hop, and so never answered: abs-send-time, toffset; and to viewers transport-wide numbers."""
 
 VIDEO_ORIENTATION: Final = "urn:3gpp:video-orientation"
 
@@ -40,6 +40,10 @@ PUBLISHER_EXTENSIONS: Final = FORWARDED | {
     _SDES + "repaired-rtp-stream-id",
 }
 """RID and RRID tell simulcast layers apart and end here."""
+
+TRANSPORT_WIDE: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+"""Numbers for congestion control over the whole of a publisher's transport, answered where the
+feedback on them, "transport-cc", is offered too. They end here."""
 
 VIEWER_EXTENSIONS: Final = FORWARDED | {VIDEO_ORIENTATION}
 

@@ -26,6 +26,7 @@ from .model import LocalTransport, MediaSection, Offer, PayloadType
 from .negotiate import (
     PUBLISHER_EXTENSIONS,
     RID,
+    TRANSPORT_WIDE,
     VIDEO_ORIENTATION,
     ExtensionTable,
     codec_names,
@@ -35,6 +36,7 @@ from .negotiate import (
 from .write import MAX_ANSWER, AnswerSection, Ids, answer_setup, write_answer
 
 _FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir", "goog-remb"})
+_TRANSPORT_CC: Final = frozenset({"transport-cc"})
 _MAX_SSRCS: Final = 4  # what the data plane's track holds
 _MAX_LAYERS: Final = 4
 
@@ -65,6 +67,8 @@ def negotiate_publisher(
         section.index: _choose(section, policy) for section in offer.media if section.offered
     }
     wanted = PUBLISHER_EXTENSIONS - ({VIDEO_ORIENTATION} if policy.turn_video else set())
+    if any("transport-cc" in pt.feedback for pt, _ in choices.values()):
+        wanted |= {TRANSPORT_WIDE}  # one transport: in every section, Chromium's G.711 has no fb
     extensions = ExtensionTable(wanted, sending=False, mixed=offer.allow_mixed)
     sections: list[AnswerSection] = []
     for section in offer.media:
@@ -72,14 +76,16 @@ def negotiate_publisher(
             sections.append(AnswerSection(section))
             continue
         pt, rtx = choices[section.index]
+        kept = extensions.pick(section)
+        numbered = any(extension.uri == TRANSPORT_WIDE for extension in kept)
         sections.append(
             AnswerSection(
                 section,
                 direction="recvonly",
                 payload_types=(echoed(pt),),
                 rtx={} if rtx is None else {pt.pt: rtx},
-                feedback=_FEEDBACK,
-                extensions=extensions.pick(section),
+                feedback=_FEEDBACK | _TRANSPORT_CC if numbered else _FEEDBACK,
+                extensions=kept,
                 media_lines=_simulcast(_layers(section)),
             )
         )

@@ -158,6 +158,7 @@ R6 | MUST | RFC 9143 9.2 | routing by MID, SSRC, then payload type
 R7 | MUST | RFC 8834 5.1.6 | TMMBR
 R8 | MUST | RFC 8834 7 | congestion or a circuit breaker
 R9 | MUST NOT | RFC 8285 | header extensions only where negotiated, never the publisher's TWCC
+R10 |  | transport-cc 3 | a publisher's transport-wide numbers, where answered, get feedback
 """
 
 _G = """

@@ -37,7 +37,7 @@ from tests.pipeline.leg import Rtp, parse_rtp
 
 from .harness import NotApplicable, Server
 
-__all__ = ["MID_ID", "RTX_PT", "Probe", "Section", "audio_section", "video_section"]
+__all__ = ["MID_ID", "RTX_PT", "VIDEO_PT", "Probe", "Section", "audio_section", "video_section"]
 
 SPS = bytes.fromhex("6742c01fda014016e9b808080a")
 PPS = bytes.fromhex("68ce3c80")

@@ -71,6 +71,7 @@ static void publish(rf_forwarder *f, rf_handle peer, uint8_t codec) {
     p.ext_kind_of[2] = RF_EXT_AUDIO_LEVEL;
     p.ext_kind_of[3] = RF_EXT_PLAYOUT_DELAY;
     p.ext_kind_of[4] = RF_EXT_DEPENDENCY;
+    p.ext_kind_of[5] = RF_EXT_TWCC;
     memcpy(p.cname, "forwarder", 9);
     for (int k = 0; k < RF_KINDS; k++) {
         rf_pub_track *t = &p.track[k];

@@ -224,9 +224,10 @@ class Pages:
         tab.page.goto(self._server.url("/?" + query))
         return tab
 
-    def publish(self, name: str, *, video: str, audio: str) -> Tab:
-        """A tab that publishes the test pattern; returns when the stream is live."""
-        query = f"publish={name}&source=pattern&video={video}&audio={audio}&auto=1"
+    def publish(self, name: str, *, video: str, audio: str, more: str = "") -> Tab:
+        """A tab that publishes the test pattern; returns when the stream is live. ``more``: of the
+        page's query."""
+        query = f"publish={name}&source=pattern&video={video}&audio={audio}&auto=1&{more}"
         tab = self._open(query, "publisher")
         tab.wait(lambda s: s["state"] == "connected", "connected")
         self._server.wait_live(name)

@@ -61,7 +61,8 @@ def test_a_viewer_of_the_other_law(
 
 
 def test_bitrate_rises_at_once(server: Server, pages: Pages, record) -> None:
-    """REMB: without it Chromium takes 27 s to reach 2.5 Mbit/s (draft-alvestrand-rmcat-remb)."""
+    """Transport-wide feedback: with receiver reports alone Chromium takes 27 s to reach 2.5 Mbit/s
+    (ADR 15)."""
     publisher = pages.publish("remb", video="H264", audio="PCMA")
     publisher.wait(
         lambda _: any(bits > 1.5e6 for _, bits in rate(publisher.samples())), "1.5 Mbit/s sent"

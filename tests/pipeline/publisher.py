@@ -230,8 +230,10 @@ class Publisher:
 
     def receive(self, data: bytes, now: int) -> None:
         assert is_rtcp(data), "a publisher is sent RTCP alone"
-        if (plain := self.crypto.unprotect(data)) is None:
-            return
+        if (plain := self.crypto.unprotect(data)) is not None:
+            self.hear(plain, now)
+
+    def hear(self, plain: bytes, now: int) -> None:
         packets = parse_rtcp(plain)
         self.heard.append((now, packets))
         for p in packets:

@@ -34,7 +34,8 @@ from .sdp_tools import (
 )
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
-HOP_BY_HOP = ("transport-wide-cc", "abs-send-time", "toffset", "csrc-audio-level")
+TRANSPORT_WIDE = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+HOP_BY_HOP = ("abs-send-time", "toffset", "csrc-audio-level")
 
 
 def answer(name: str) -> PublisherAnswer | ViewerAnswer:
@@ -154,7 +155,7 @@ def test_payload_types_are_echoed(name: str) -> None:
             assert len(set(lines)) == len(lines)
             for line in lines:
                 assert f"a=rtcp-fb:{pt} {line}" in offered
-                assert line in ("nack", "nack pli", "ccm fir", "goog-remb")
+                assert line in ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
 
 
 @accepted
@@ -191,11 +192,47 @@ def test_extmap_allow_mixed_of_the_session_is_echoed(name: str) -> None:
 
 
 @accepted
-def test_nothing_of_transport_cc_is_left(name: str) -> None:
+def test_nobody_is_actpass(name: str) -> None:
+    assert b"actpass" not in answer(name).sdp
+
+
+@pytest.mark.parametrize("name", VIEWERS)
+def test_viewers_get_nothing_of_transport_cc(name: str) -> None:
     text = answer(name).sdp
     assert b"transport-cc" not in text
     assert b"transport-wide-cc" not in text
-    assert b"actpass" not in text
+
+
+@pytest.mark.parametrize("name", PUBLISHERS)
+def test_transport_cc_goes_with_its_numbers(name: str) -> None:
+    """The numbers in every section that offers them if the feedback on them is offered in one
+    (Chromium's G.711 has none); the feedback where the numbers are."""
+    made = publish(golden(name))
+    _, sections = strict(made.sdp)
+    offered = offered_sections(name)
+    wanted = any(
+        f"a=rtcp-fb:{section.formats[0]} transport-cc" in lines
+        for section, lines in zip(sections, offered, strict=True)
+    )
+    for section, lines in zip(sections, offered, strict=True):
+        numbers = [line for line in section.all("extmap") if line.endswith(TRANSPORT_WIDE)]
+        offers_numbers = any(line.endswith(TRANSPORT_WIDE) for line in lines)
+        assert len(numbers) == (wanted and offers_numbers)
+        pt = section.formats[0]
+        feedback = section.by_pt("rtcp-fb").get(pt, [])
+        offers_feedback = f"a=rtcp-fb:{pt} transport-cc" in lines
+        assert ("transport-cc" in feedback) == (bool(numbers) and offers_feedback)
+    assert (TRANSPORT_WIDE in made.publication.extensions.values()) == any(
+        line.endswith(TRANSPORT_WIDE) for section in sections for line in section.all("extmap")
+    )
+    if "sendonly" in name and name.startswith(("chromium", "firefox")):
+        assert all(TRANSPORT_WIDE in "".join(section.all("extmap")) for section in sections)
+
+
+def test_numbers_without_feedback_on_them_are_left_out() -> None:
+    text = golden("chromium156-sendonly-default.sdp")
+    lines = [line for line in text.splitlines(keepends=True) if b"transport-cc" not in line]
+    assert b"transport-wide-cc" not in publish(b"".join(lines)).sdp
 
 
 @pytest.mark.parametrize("name", PUBLISHERS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+from typing import Any
 
 from aiortc.rtp import (
     RtcpPsfbPacket,
@@ -13,11 +15,13 @@ from aiortc.rtp import (
 )
 
 from tests.pipeline.leg import Rtp
+from tests.pipeline.numbered import feedback_packets, parse_feedback
 
-from ..harness import Server
+from ..harness import NotApplicable, Server
 from ..peer import (
     MID_ID,
     RTX_PT,
+    VIDEO_PT,
     Section,
     Stage,
     Viewer,
@@ -236,6 +240,38 @@ def _no_rtx() -> list[Section]:
     section = video_section(False)
     lines = [line for line in section.lines if "rtx" not in line and "apt=" not in line]
     return [Section("video", section.formats[:1], lines), audio_section(False)]
+
+
+@check("R10", media=True)
+def transport_wide_feedback(server: Server) -> None:
+    """A publisher whose transport-wide numbers are answered is told which of its packets came."""
+    lines = (f"a=extmap:5 {TWCC}", f"a=rtcp-fb:{VIDEO_PT} transport-cc")
+    stage = Stage(server, sections=[video_section(True, *lines), audio_section(True, lines[0])])
+    publisher = stage.publisher
+    if "transport-cc" not in publisher.reply.text:
+        raise NotApplicable("transport-cc is not answered")
+    numbers, plain = itertools.count(65_530), publisher.packet
+    unsent = {65_533, 65_540}
+
+    def numbered(kind: str, payload: bytes, **more: Any) -> Rtp:
+        number = next(numbers)
+        publisher.drop = lambda _: number in unsent
+        return plain(kind, payload, extensions=((5, (number & 0xFFFF).to_bytes(2)),), **more)
+
+    publisher.packet = numbered
+    told: dict[int, bool] = {}
+
+    def enough() -> bool:
+        for _, data in publisher.probe.rtcp:
+            for packet in feedback_packets(data):
+                base, _, ticks = parse_feedback(packet)
+                told.update({base + i: tick is not None for i, tick in enumerate(ticks)})
+        return 65_530 in told and 30 in told
+
+    assert stage.play(enough), "no feedback on transport-wide numbers"
+    for number in range(65_530, 65_566):
+        came = told.get(number, told.get(number - 65_536))
+        assert came == (number not in unsent), f"packet {number & 0xFFFF}: {came}"
 
 
 not_checked("R7", "no client sends TMMBR; publishers are told by REMB what to send at most")
