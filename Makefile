@@ -14,7 +14,9 @@ APT_TEST  := chromium coturn firefox-esr clang clang-format llvm libclang-rt-14-
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-nice gstreamer1.0-libav \
   python3-gi python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gir1.2-nice-0.1
-APT := $(APT_BUILD) $(APT_EXTRA) $(APT_TEST)
+# Debian's node, unless there is another one already.
+APT_NODE  := $(if $(shell command -v npm 2>/dev/null),,nodejs npm)
+APT := $(APT_BUILD) $(APT_EXTRA) $(APT_TEST) $(APT_NODE)
 
 C_SOURCES := $(shell find csrc -name '*.[ch]')
 BUILD_DEPS := $(C_SOURCES) setup.py $(wildcard rtcfwd/forwarder/_*.p*)
@@ -102,7 +104,19 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp
 	$(PY) -m pip install -q -r build/requirements-dev.txt
 	@touch $@
 
-TEST_DEPS := build/.apt-test $(VENV)/.stamp-dev build/.extension
+# Browser libraries that speak WHIP or WHEP, of the exact versions in the lock file, in one bundle.
+NPM_SOURCES := $(wildcard tests/interop/browser/*.js*)
+build/npm/clients.bundle.js: $(NPM_SOURCES) | build/.apt-test
+	@mkdir -p build/npm && cp $(NPM_SOURCES) build/npm/
+	cd build/npm && npm ci --silent --ignore-scripts --no-audit --no-fund && \
+	  node_modules/.bin/esbuild clients.js --bundle --log-level=warning --outfile=clients.bundle.js
+
+# For wrtc's H264; what needs it is skipped where Debian's mirrors do not have it.
+build/openh264/libopenh264.so: | build/.apt-test
+	@tests/interop/openh264.sh $(@D) || echo "going on without OpenH264 2.6"
+
+TEST_DEPS := build/.apt-test $(VENV)/.stamp-dev build/.extension build/npm/clients.bundle.js \
+  build/openh264/libopenh264.so
 
 test: $(TEST_DEPS) ## everything the tests need, Chromium included, then all of them
 	$(PY) -m pytest $(ARGS)
