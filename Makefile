@@ -121,8 +121,8 @@ TEST_DEPS := build/.apt-test $(VENV)/.stamp-dev build/.extension build/npm/clien
 test: $(TEST_DEPS) ## everything the tests need, Chromium included, then all of them
 	$(PY) -m pytest $(ARGS)
 
-interop: $(TEST_DEPS) ## only the tests with real clients
-	$(PY) -m pytest tests/interop $(ARGS)
+interop: $(TEST_DEPS) ## all tests with real clients, those that `make test` leaves out, too
+	$(PY) -m pytest tests/interop -m interop $(ARGS)
 
 soak: $(TEST_DEPS) ## long runs
 	$(PY) -m pytest tests/soak -m soak $(ARGS)
