@@ -110,7 +110,7 @@
   const FIELDS = {
     'inbound-rtp': ['packetsReceived', 'packetsLost', 'retransmittedPacketsReceived', 'nackCount',
       'pliCount', 'firCount', 'framesReceived', 'framesDecoded', 'framesDropped', 'keyFramesDecoded',
-      'freezeCount', 'totalFreezesDuration', 'pauseCount', 'jitterBufferDelay', 'jitterBufferEmittedCount',
+      'freezeCount', 'totalFreezesDuration', 'pauseCount', 'jitterBufferDelay', 'jitterBufferTargetDelay', 'jitterBufferMinimumDelay', 'jitterBufferEmittedCount',
       'bytesReceived', 'jitter', 'concealedSamples', 'silentConcealedSamples', 'totalSamplesReceived',
       'concealmentEvents', 'estimatedPlayoutTimestamp', 'frameWidth', 'totalProcessingDelay'],
     'outbound-rtp': ['packetsSent', 'bytesSent', 'retransmittedPacketsSent', 'nackCount', 'pliCount',

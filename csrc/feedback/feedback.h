@@ -7,6 +7,7 @@
  *   gaps.c              we ask the publisher again
  *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
  *   twcc.c              when the publisher's packets came, told to it
+ *   playout.c           how long a viewer should wait before it shows a picture
  *   reports.c           SR to viewers, RR and REMB to the publisher, BYE
  */
 #ifndef RF_FEEDBACK_FEEDBACK_H
@@ -46,6 +47,9 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
 /* What feedback to a publisher begins with: an empty RR and SDES (RFC 3550), or nothing where
  * reduced size was negotiated (RFC 5506). RF_OK or RF_ERANGE. */
 int rf_feedback_begin(rf_writer *w, const rf_pub *pub);
+
+/* A viewer's tick: its playout-delay, told anew when it should be another. */
+void rf_playout_tick(rf_ctx *x, rf_peer *p);
 
 /* RTCP sender report of the publisher. */
 void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);

@@ -71,6 +71,14 @@ void rf_sub_remove(rf_ctx *x, rf_peer *viewer) {
 
 /* ---- one packet ---- */
 
+/* The one of an older packet that comes after a segment which goes on with its numbers. */
+static const rf_segment *segment_before(const rf_view_track_state *s, uint64_t stream_seq) {
+    int i = s->segments - 1;
+    while (i > 0 && stream_seq < s->segment[i].first_stream && s->segment[i].first_stream > s->cut)
+        i--;
+    return &s->segment[i];
+}
+
 static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     if (!s->jump)
         return &s->segment[s->segments - 1];
@@ -80,6 +88,8 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     }
     rf_segment *g = &s->segment[s->segments];
     g->greets = s->cut == 0;
+    g->delay = s->segments ? g[-1].delay : 0;
+    g->delay_limit = s->segments ? g[-1].delay_limit : 0;
     g->log = s->log;
     g->ts_offset = s->ts_offset;
     g->first_out = s->next_out;
@@ -124,6 +134,8 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     if (!dst)
         return RF_ENOSPC;
     const rf_segment *g = segment_for(s, slot);
+    if (slot->stream_seq < g->first_stream)
+        g = segment_before(s, slot->stream_seq);
     uint64_t out = g->first_out + (slot->stream_seq - g->first_stream);
     if (out >= s->next_out) {
         s->next_out = out + 1;

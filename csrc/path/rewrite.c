@@ -2,7 +2,8 @@
  *
  * A pure function of the slot and the segment: nothing here may depend on the time of sending, or a
  * resend on the same SSRC would put two contents under one nonce. The first packets of a viewer's
- * first segment carry MID (RFC 9143) and, where wanted, playout-delay 0/0 for a quick start. */
+ * first segment carry MID (RFC 9143) and, where wanted, playout-delay 0/0 for a quick start; those
+ * of segments that were made for it (feedback/playout.c), another delay. */
 #include "base/cursor.h"
 #include "path/path.h"
 #include "wire/hdrext.h"
@@ -16,13 +17,15 @@ static int carries(const rf_subscription *s, uint8_t kind, uint8_t len) {
 
 static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slot,
                          const uint8_t *room, const rf_segment *segment, uint8_t *dst) {
-    static const uint8_t no_delay[3] = {0, 0, 0};
     const rf_view *v = p->view;
     const rf_view_track *setup = &v->setup.track[t->kind];
     rf_ext_item items[RF_SLOT_EXTS + 2];
     int count = 0;
     int greeting = segment->greets && slot->stream_seq - segment->first_stream < RF_GREETING;
     int delay_told = 0;
+    const uint8_t delay[3] = {(uint8_t)(segment->delay >> 4),
+                              (uint8_t)(segment->delay << 4 | segment->delay_limit >> 8),
+                              (uint8_t)segment->delay_limit};
     if (!greeting && !slot->ext_count)
         return 0;
     if (greeting && setup->mid_len && v->setup.ext_id_of[RF_EXT_MID]) {
@@ -41,8 +44,8 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     if (greeting && t->kind == RF_VIDEO && !delay_told && v->setup.start_playout_delay &&
         v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY]) {
         items[count].kind = RF_EXT_PLAYOUT_DELAY;
-        items[count].len = sizeof no_delay;
-        items[count++].data = no_delay;
+        items[count].len = sizeof delay;
+        items[count++].data = delay;
     }
     if (!count)
         return 0;

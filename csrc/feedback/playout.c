@@ -1,0 +1,66 @@
+/* What a viewer is told to wait for before it shows a picture (playout-delay, an experimental
+ * extension of WebRTC): none at the start, so that the backlog is shown at once; then no more than
+ * its own jitter buffer wants, and no limit upwards: with a limit of 0 a browser cannot hold the
+ * picture back for a sound that comes later (lip sync).
+ *
+ * A viewer that loses packets is told a minimum: browsers do not learn the round trip of a session
+ * that only receives and ask again 100 ms later, so a packet whose repair is lost, too, comes
+ * RETRIES later than its neighbours. Who waits that long from the beginning shows no gap. In steps,
+ * half a second apart: one large one would be the very freeze that it is to prevent.
+ *
+ * Told in the first packets of a segment of its own with the numbers of the one before it, so that
+ * a packet stays a function of its slot and segment. */
+#include "feedback/feedback.h"
+#include "wire/hdrext.h"
+
+static const uint64_t SETTLED_NS = 1000000000u, STEP_NS = 500000000u, CALM_NS = 30000000000u;
+/* units of the extension: 10 ms */
+enum { RETRIES = 30, MOST = 60, STEP_UP = 10, STEP_DOWN = 5 };
+enum { LOSSY = 5, CALM = 2 }; /* of 256: RFC 3550 section 6.4.1 */
+
+/* A segment that goes on with the newest one's numbers. 0: not now. */
+static int tell(rf_view_track_state *s, uint16_t delay) {
+    const rf_segment *last = &s->segment[s->segments - 1];
+    if (s->jump || (last->greets && s->next_out - last->first_out < RF_GREETING))
+        return 0;
+    rf_segment next = *last;
+    next.first_out = s->next_out;
+    next.first_stream = last->first_stream + (s->next_out - last->first_out);
+    next.greets = 1;
+    next.delay = delay;
+    next.delay_limit = RF_DELAY_LIMIT;
+    if (s->segments == RF_SEGMENTS) {
+        memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
+        s->segments--;
+    }
+    s->segment[s->segments++] = next;
+    return 1;
+}
+
+/* The minimum that it should come to. */
+static uint16_t wanted(const rf_ctx *x, rf_view *v, uint16_t now) {
+    uint32_t lost = atomic_load_explicit(&v->track[RF_VIDEO].fraction_lost, memory_order_relaxed);
+    if (lost > CALM || !v->calm_since_ns)
+        v->calm_since_ns = x->now_ns;
+    if (lost >= LOSSY) {
+        uint64_t all = v->rtt_ns / 10000000u + RETRIES;
+        return all < MOST ? (uint16_t)all : MOST;
+    }
+    return x->now_ns - v->calm_since_ns >= CALM_NS ? 0 : now;
+}
+
+void rf_playout_tick(rf_ctx *x, rf_peer *p) {
+    rf_view *v = p->view;
+    rf_view_track_state *s = &v->track[RF_VIDEO];
+    if (!v->setup.start_playout_delay || !v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY] ||
+        s->state != RF_VIEW_LIVE || !s->segments || x->now_ns - s->live_ns < SETTLED_NS)
+        return;
+    const rf_segment *last = &s->segment[s->segments - 1];
+    uint16_t now = last->delay;
+    uint16_t want = wanted(x, v, now);
+    if (last->delay_limit && (want == now || x->now_ns - v->delay_told_ns < STEP_NS))
+        return;
+    uint16_t up = now + STEP_UP, down = now > STEP_DOWN ? (uint16_t)(now - STEP_DOWN) : 0;
+    if (tell(s, want > up ? up : want < down ? down : want))
+        v->delay_told_ns = x->now_ns;
+}
