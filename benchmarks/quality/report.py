@@ -131,7 +131,7 @@ _LOSSES = [
     ("audio_concealed_share", "sound concealed"),
 ]  # fmt: skip
 _SKEWS = [
-    ("case", "case"), ("beeps", "beeps"), ("skew_ms", "sound after picture, ms"),
+    ("case", "case"), ("first_ms", "first beep, ms"), ("beeps", "last beeps"), ("skew_ms", "sound after picture, ms"),
     ("least_ms", "least"), ("most_ms", "most"),
 ]  # fmt: skip
 

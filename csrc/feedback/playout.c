@@ -27,8 +27,7 @@ static int tell(rf_view_track_state *s, uint16_t delay) {
     next.first_out = s->next_out;
     next.first_stream = last->first_stream + (s->next_out - last->first_out);
     next.greets = 1;
-    next.delay = delay;
-    next.delay_limit = RF_DELAY_LIMIT;
+    next.delay = delay | RF_DELAY_FREE;
     if (s->segments == RF_SEGMENTS) {
         memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
         s->segments--;
@@ -53,12 +52,13 @@ void rf_playout_tick(rf_ctx *x, rf_peer *p) {
     rf_view *v = p->view;
     rf_view_track_state *s = &v->track[RF_VIDEO];
     if (!v->setup.start_playout_delay || !v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY] ||
-        s->state != RF_VIEW_LIVE || !s->segments || x->now_ns - s->live_ns < SETTLED_NS)
+        (s->state != RF_VIEW_LIVE && s->state != RF_VIEW_THIN) || !s->segments ||
+        x->now_ns - s->live_ns < SETTLED_NS)
         return;
-    const rf_segment *last = &s->segment[s->segments - 1];
-    uint16_t now = last->delay;
+    uint16_t told = s->segment[s->segments - 1].delay;
+    uint16_t now = told & (uint16_t)~RF_DELAY_FREE;
     uint16_t want = wanted(x, v, now);
-    if (last->delay_limit && (want == now || x->now_ns - v->delay_told_ns < STEP_NS))
+    if (told & RF_DELAY_FREE && (want == now || x->now_ns - v->delay_told_ns < STEP_NS))
         return;
     uint16_t up = now + STEP_UP, down = now > STEP_DOWN ? (uint16_t)(now - STEP_DOWN) : 0;
     if (tell(s, want > up ? up : want < down ? down : want))

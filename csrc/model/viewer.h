@@ -17,10 +17,10 @@
 
 #define RF_SEGMENTS 8
 #define RF_OUT_ORIGIN                                                                              \
-    (1ull << 16)              /* 64-bit outgoing numbers start one lap up; SRTP counts from 0 */
-#define RF_RESENDS 128        /* NACKed numbers remembered for gating; a power of two */
-#define RF_GREETING 64        /* packets of a segment that carry MID and playout-delay */
-#define RF_DELAY_LIMIT 0xFFFu /* of the extension, 40.95 s */
+    (1ull << 16)       /* 64-bit outgoing numbers start one lap up; SRTP counts from 0 */
+#define RF_RESENDS 128 /* NACKed numbers remembered for gating; a power of two */
+#define RF_GREETING 64 /* packets of a segment that carry MID and playout-delay */
+#define RF_DELAY_FREE 0x8000u
 
 enum rf_view_state {
     RF_VIEW_NEW,    /* not sent anything yet */
@@ -42,10 +42,10 @@ typedef struct rf_segment {
     uint64_t first_out;    /* 64-bit out_seq */
     uint64_t first_stream; /* stream_seq that first_out stands for */
     uint32_t ts_offset;
-    uint8_t log;          /* that its packets are from */
-    uint8_t greets;       /* its first packets carry MID and playout-delay: */
-    uint16_t delay;       /* the least, in units of 10 ms */
-    uint16_t delay_limit; /* the most */
+    uint8_t log;    /* that its packets are from */
+    uint8_t greets; /* its first packets carry MID and playout-delay: */
+    uint16_t
+        delay; /* the least, in units of 10 ms; with RF_DELAY_FREE the most is 40.95 s, not 0 */
 } rf_segment;
 
 typedef struct rf_resend {

@@ -89,7 +89,6 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     rf_segment *g = &s->segment[s->segments];
     g->greets = s->cut == 0;
     g->delay = s->segments ? g[-1].delay : 0;
-    g->delay_limit = s->segments ? g[-1].delay_limit : 0;
     g->log = s->log;
     g->ts_offset = s->ts_offset;
     g->first_out = s->next_out;

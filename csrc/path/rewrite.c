@@ -23,9 +23,9 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     int count = 0;
     int greeting = segment->greets && slot->stream_seq - segment->first_stream < RF_GREETING;
     int delay_told = 0;
-    const uint8_t delay[3] = {(uint8_t)(segment->delay >> 4),
-                              (uint8_t)(segment->delay << 4 | segment->delay_limit >> 8),
-                              (uint8_t)segment->delay_limit};
+    unsigned most = segment->delay & RF_DELAY_FREE ? 0xFFF : 0;
+    const uint8_t delay[3] = {(uint8_t)(segment->delay >> 4 & 0xFF),
+                              (uint8_t)((segment->delay << 4 & 0xF0) | most >> 8), (uint8_t)most};
     if (!greeting && !slot->ext_count)
         return 0;
     if (greeting && setup->mid_len && v->setup.ext_id_of[RF_EXT_MID]) {
