@@ -131,8 +131,8 @@ _LOSSES = [
     ("audio_concealed_share", "sound concealed"),
 ]  # fmt: skip
 _SKEWS = [
-    ("case", "case"), ("first_ms", "first beep, ms"), ("beeps", "last beeps"), ("skew_ms", "sound after picture, ms"),
-    ("least_ms", "least"), ("most_ms", "most"),
+    ("case", "case"), ("first_ms", "first beep, ms"), ("beeps", "last beeps"),
+    ("skew_ms", "sound after picture, ms"), ("least_ms", "least"), ("most_ms", "most"),
 ]  # fmt: skip
 
 

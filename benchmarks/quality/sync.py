@@ -145,6 +145,8 @@ def lens_to_screen(lab: Lab, seconds: float) -> dict[str, Any]:
         viewer.watch("lens")
         viewer.wait_frames(2 * FPS)
         time.sleep(seconds)
+        for tab in (sender, viewer):
+            tab.calibrate()
         sent = {number: at for at, number, _ in sender.frames()}
         decoded = [(at, number) for at, number, _ in viewer.frames()]
         since = decoded[0][0] + 2.0
