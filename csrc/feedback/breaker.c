@@ -12,7 +12,7 @@
  * (RFC 7675), as every sender of STUN is; TCP has its own congestion control. */
 #include "feedback/estimate.h"
 
-static const uint64_t SECOND = 1000000000u;
+static const uint64_t SECOND = 1000000000u, WATCH_NS = 400000000;
 enum { SILENT_S = 15, STUCK_S = 5, REST_S = 30, HEAVY = 3 };
 
 int rf_breaker_is_closed(const rf_ctx *x, const rf_peer *p) {
@@ -33,6 +33,8 @@ static void trip(rf_ctx *x, rf_peer *p) {
 
 void rf_breaker_watch(rf_ctx *x, rf_peer *p) {
     rf_way *w = &p->view->way;
+    if (w->watched_ns && x->now_ns - w->watched_ns < WATCH_NS)
+        return; /* where few peers are, they are looked at more often */
     uint64_t video = rf_read(&p->view->track[RF_VIDEO].bytes);
     uint64_t all = video + rf_read(&p->view->track[RF_AUDIO].bytes);
     uint64_t since = w->watched_ns ? x->now_ns - w->watched_ns : 0;

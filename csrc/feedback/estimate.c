@@ -1,22 +1,26 @@
 /* An estimate of what a viewer's way carries, without transport-wide feedback: its receiver reports
  * tell how many packets came of those sent, and the round trip how long they stood in a queue.
  *
- * Reports are taken together to windows of at least 0.4 s and 10 packets. A window is one of
+ * Reports are taken together to windows of at least 0.4 s and 10 packets (40
+ * while there is no delay). A window is one of
  * congestion when it lost 30 %, or 17 % twice, or 10 % while the round trip has grown, or when the
- * round trip has grown far and less comes through than is sent; a REMB well below what is sent
- * makes a smaller sign enough, but is no sign by itself: receivers without abs-send-time take a
- * publisher's hiccup, or our own pacing, for a queue. Then
+ * round trip has grown far and less comes through than is sent. What the publisher's own way has
+ * lost does not count. Then
  *
  *   estimate = 0.88 × what came through,  ceiling = what came through
  *
  * and reports are passed over until they can tell of what was sent since. Loss or delay that stays
- * through three such cuts is not our doing and becomes the ground that later windows are measured
+ * through such cuts is not our doing and becomes the ground that later windows are measured
  * from: a lossy radio link is not a narrow one.
  *
  * Up it goes with clean windows, as far as the rate is really used and the round trip was taken
  * right behind it: 6 % a second about the ceiling, away from it faster, to 60 %. A viewer that gets
  * everything is believed to carry any rate when nothing happened for a hold of 5 s, twice as long
- * each time that it did not hold. */
+ * each time that it did not hold.
+ *
+ * REMB is bounded, counted and shown, no more. Without abs-send-time a receiver's own estimate
+ * takes the spread of a paced frame for a queue: Chromium, once thinned, said 0.46 Mbit/s for
+ * twenty seconds over a link of 20 (docs/adr/0016-slow-viewers.md). */
 #include "feedback/estimate.h"
 
 #include "path/path.h"
@@ -34,7 +38,7 @@ enum {
     REMB_A_SECOND = 50,
     VIDEO_BPS = 60000, /* less than that beside the sound is no video */
 };
-static const uint64_t REMB_MOST = 10000000000u, ENOUGH_NS = 2000000000u;
+static const uint64_t REMB_MOST = 10000000000u, ENOUGH_NS = 2000000000u, DRAIN_NS = 5000000000u;
 
 typedef struct window {
     uint64_t ns, excess_ns;
@@ -115,7 +119,9 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
     const rf_view_track_state *s = &v->track[w->kind];
     uint32_t expected = b->highest_seq - w->highest;
     o->ns = x->now_ns - w->since_ns;
-    if (o->ns < WINDOW_MS * MS || (expected < WINDOW_PACKETS && o->ns < 2 * SECOND))
+    o->excess_ns = excess(w);
+    uint32_t enough = o->excess_ns > 30 * MS ? WINDOW_PACKETS : 4 * WINDOW_PACKETS;
+    if (o->ns < WINDOW_MS * MS || (expected < enough && o->ns < 2 * SECOND))
         return 0;
     int64_t lost = (int64_t)b->cumulative_lost - w->lost;
     /* What the publisher's way lost is missing at the viewer, too. */
@@ -131,47 +137,44 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
     o->sent_bps = per_second(sent_bytes(v) - w->sent_bytes, o->ns);
     o->came_bps = per_second(came, o->ns); /* of resends nobody tells */
     o->audio_bps = per_second(audio, o->ns);
-    o->excess_ns = excess(w);
     o->mean = mean;
     return 1;
 }
 
 /* ---- down ---- */
 
-static int is_congested(const rf_ctx *x, rf_way *w, const window *o) {
-    int remb_low =
-        w->remb_ns && x->now_ns - w->remb_ns < 3 * SECOND / 2 && w->remb_bps < o->sent_bps / 10 * 7;
+static int is_congested(rf_way *w, const window *o) {
     int limited = w->bps != 0; /* then what is sent follows the estimate, and a queue is ours */
     int less = o->came_bps < o->sent_bps / 100 * 95;
     int late = o->excess_ns > (limited ? 80 : 150) * MS && (limited || less);
     if (o->loss >= LOSS_NOW || (o->loss >= LOSS_LATE && o->excess_ns > 60 * MS) ||
-        (remb_low && (o->loss >= LOSS_CLEAN || o->excess_ns > 60 * MS)) || (limited && late))
+        (limited && late))
         return 1;
-    if (o->loss < LOSS_TWICE && !late && o->excess_ns < 400 * MS) {
+    if (o->loss < LOSS_TWICE && !late) {
         w->bad = 0;
         return 0;
     }
     return ++w->bad >= 2;
 }
 
-/* Cut after cut, and it is as bad as at the first: whatever it is, it does not come from us. */
+/* Cut after cut, and it is as bad as at the first: whatever it is, it does not come from us. Loss
+ * without delay is believed so at the second, delay at the fourth. */
 static int is_ground(rf_way *w, const window *o) {
     if (w->cuts++ == 0) {
         w->first_loss = (uint8_t)(o->loss > 255 ? 255 : o->loss);
         w->first_excess_ns = o->excess_ns;
     }
-    if (w->cuts < 4)
-        return 0;
-    int lossy = o->loss >= LOSS_LATE && o->all_loss < 128 && o->loss * 4 > w->first_loss * 3u;
-    int far = o->excess_ns > 60 * MS && o->excess_ns * 4 > w->first_excess_ns * 3;
-    if (!lossy && !far)
-        return 0;
+    int is_late = o->excess_ns > 60 * MS;
+    int lossy = o->loss >= LOSS_LATE && o->all_loss < 128 && o->loss * 4 > w->first_loss * 3u &&
+                w->cuts >= (is_late ? 4 : 2);
+    int far = is_late && o->excess_ns * 4 > w->first_excess_ns * 3 && w->cuts >= 4;
     if (lossy)
-        w->base_loss = (uint8_t)(o->all_loss > 255 ? 255 : o->all_loss);
+        w->base_loss = (uint8_t)(o->all_loss + LOSS_LATE);
     if (far)
         w->rtt_least_ns[0] = w->rtt_least_ns[1] = w->rtt_ns;
-    w->cuts = 0;
-    return 1;
+    if (lossy || far)
+        w->cuts = 0;
+    return lossy || far;
 }
 
 static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
@@ -193,9 +196,9 @@ static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
         w->bps = FLOOR_BPS;
     w->bad = w->good = w->fast = 0;
     /* Where much is lost a queue is full; how full, the least round trip may not tell yet. */
-    uint64_t drain = o->all_loss < LOSS_LATE ? o->excess_ns : w->rtt_ns;
+    uint64_t drain = o->all_loss < LOSS_LATE ? o->excess_ns : w->rtt_ns ? w->rtt_ns : SECOND;
     drain += drain / 4;
-    w->drain_ns = x->now_ns + (drain < 3 * SECOND / 2 ? drain : 3 * SECOND / 2);
+    w->drain_ns = x->now_ns + (drain < DRAIN_NS ? drain : DRAIN_NS);
     w->settle_ns = w->grown_ns = w->drain_ns + w->rtt_ns;
     w->fresh_seq = (uint16_t)p->view->track[RF_VIDEO].next_out;
     w->open = 0;
@@ -222,10 +225,8 @@ static void grow(const rf_ctx *x, rf_way *w, const window *o, int used, int prov
     if (used && !proven)
         return;
     int near = w->bps > w->ceiling_bps / 10 * 7 && w->bps < w->ceiling_bps / 100 * 115;
-    if (near || o->excess_ns > 30 * MS)
-        w->fast = 0;
-    else if (w->fast < 3)
-        w->fast++;
+    int most = near || o->excess_ns > 30 * MS ? 0 : 3;
+    w->fast = (uint8_t)(w->fast < most ? w->fast + 1 : most);
     uint64_t ms = x->now_ns > w->grown_ns ? (x->now_ns - w->grown_ns) / MS : 0;
     ms = ms < (w->fast ? 1000 : 2000) ? ms : w->fast ? 1000 : 2000;
     uint64_t up = w->bps + w->bps / 1000 * share[w->fast] * ms / 1000 + ms * 4;
@@ -266,6 +267,8 @@ static void go_again(rf_ctx *x, rf_peer *p) {
     if (!rf_breaker_is_closed(x, p))
         return;
     w->tripped_ns = 0;
+    if (!w->bps)
+        w->bps = 4 * VIDEO_BPS; /* the breaker stopped it: carefully */
     rf_estimate_slow(x, p, RF_SLOW_FITS);
 }
 
@@ -280,7 +283,8 @@ static void decide(rf_ctx *x, rf_peer *p, const window *o) {
         rf_estimate_slow(x, p, w->bps < least ? RF_SLOW_PAUSED : RF_SLOW_FITS);
     else if (s->thin == RF_THIN_PAUSED && w->bps >= least / 10 * 11)
         go_again(x, p);
-    else if (s->state == RF_VIEW_THIN && w->good > 1 && x->now_ns - w->pressed_ns > ENOUGH_NS)
+    else if (s->state == RF_VIEW_THIN && (w->good > 1 || !w->bps) &&
+             x->now_ns - w->pressed_ns > ENOUGH_NS)
         rf_estimate_slow(x, p, RF_SLOW_ALL);
 }
 
@@ -343,7 +347,7 @@ void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *
     int used = w->waited_ns >= w->since_ns || v->track[RF_VIDEO].thin == RF_THIN_PAUSED;
     open_window(x, v, kind, b);
     note_equation(w, &o);
-    if (is_congested(x, w, &o) && !is_ground(w, &o))
+    if (is_congested(w, &o) && !is_ground(w, &o))
         cut(x, p, &o);
     else if (w->bps)
         grow(x, w, &o, used,
@@ -363,7 +367,5 @@ void rf_estimate_remb(rf_ctx *x, rf_peer *p, uint64_t bps) {
         return;
     }
     w->rembs++;
-    w->remb_bps = bps;
-    w->remb_ns = x->now_ns;
     rf_set(&p->view->remb_bps, bps);
 }

@@ -1,5 +1,5 @@
-/* What a viewer's way is believed to carry, from its receiver reports (RFC 3550 section 6.4) and,
- * to corroborate them, REMB (draft-alvestrand-rmcat-remb). See estimate.c for the rules. */
+/* What a viewer's way is believed to carry, from its receiver reports (RFC 3550 section 6.4). See
+ * estimate.c for the rules, and why REMB (draft-alvestrand-rmcat-remb) has no say in it. */
 #ifndef RF_FEEDBACK_ESTIMATE_H
 #define RF_FEEDBACK_ESTIMATE_H
 

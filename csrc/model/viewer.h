@@ -73,7 +73,7 @@ typedef struct rf_way {
     uint8_t first_loss, base_loss;
     uint8_t kind, open, bad, good, cuts, fast;
     uint8_t rembs; /* in the second that began at */
-    uint64_t remb_second_ns, remb_ns, remb_bps;
+    uint64_t remb_second_ns;
     /* path/thin.c */
     uint64_t grown_ns, sr_ns; /* the newest SR's going, whether video was waiting then … */
     uint32_t sr_mid;          /* … and how a report names it */
