@@ -70,6 +70,7 @@ def stop(publisher: subprocess.Popen[str], server: Server, name: str) -> dict[st
     return figures
 
 
+@pytest.mark.client("aiortc")
 @pytest.mark.parametrize(
     ("video", "audio"), [("h264", "pcma"), ("h264", "pcmu"), ("vp8", "opus"), ("h264", "none")]
 )
@@ -200,6 +201,7 @@ async def send_and_receive(
             await publisher.close()
 
 
+@pytest.mark.client("aiortc")
 @pytest.mark.parametrize("source", [codebook_noise, any_noise])
 @pytest.mark.parametrize("law", ["pcma", "pcmu"])
 def test_samples_are_exact(
@@ -225,6 +227,7 @@ def test_samples_are_exact(
     record(first_packets_heard=starts, packets_exact=2 * count, samples_exact=2 * count * SAMPLES)
 
 
+@pytest.mark.client("aiortc")
 @pytest.mark.duty("G1", "H20")
 @pytest.mark.parametrize(("law", "other"), [("pcma", "pcmu"), ("pcmu", "pcma")])
 def test_a_viewer_of_the_other_law_hears_the_itu_table(
@@ -274,6 +277,7 @@ def make_clip(path: Path, frames: int = 150) -> None:
         container.mux(video.encode(None))
 
 
+@pytest.mark.client("aiortc")
 def test_file_arrives_unchanged(
     server: Server, processes: Start, tmp_path: Path, record: Any
 ) -> None:

@@ -115,6 +115,7 @@ class Client:
         assert not self.errors, self.errors
 
 
+@pytest.mark.client("whip-whep")
 def test_whip_whep(open_client: Callable[[], Client], server: Server, record: Any) -> None:
     """`whip-whep` on both ends: no candidates in the offers, trickled ones (with the ETag as a
     publisher, without If-Match as a viewer), an ICE restart of each in the middle of the media."""
@@ -157,6 +158,7 @@ def test_whip_whep(open_client: Callable[[], Client], server: Server, record: An
     server.wait_gone("npm-whip-whep")
 
 
+@pytest.mark.client("@eyevinn/whip-web-client", "@eyevinn/webrtc-player")
 def test_eyevinn(open_client: Callable[[], Client], server: Server, record: Any) -> None:
     """`@eyevinn/whip-web-client` publishes: it trickles because a scripted OPTIONS says that PATCH
     is allowed, with an ETag as a request header and component 0; `@eyevinn/webrtc-player` plays."""

@@ -13,6 +13,7 @@ from tests.interop.interop_tools import Pages, Server, plays, rate
 WORKERS = 2
 
 
+@pytest.mark.client("Chromium")
 @pytest.mark.parametrize(("video", "audio"), [("H264", "PCMA"), ("H264", "PCMU"), ("VP8", "opus")])
 def test_publish_and_watch(server: Server, pages: Pages, record, video: str, audio: str) -> None:
     name = f"chromium-{video}-{audio}".lower()
@@ -43,6 +44,7 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     publisher.close()
 
 
+@pytest.mark.client("Chromium")
 @pytest.mark.duty("H20")
 @pytest.mark.parametrize(("law", "other"), [("PCMA", "PCMU"), ("PCMU", "PCMA")])
 def test_a_viewer_of_the_other_law(
@@ -60,6 +62,7 @@ def test_a_viewer_of_the_other_law(
     publisher.close()
 
 
+@pytest.mark.client("Chromium")
 def test_bitrate_rises_at_once(server: Server, pages: Pages, record) -> None:
     """Transport-wide feedback: with receiver reports alone Chromium takes 27 s to reach 2.5 Mbit/s
     (ADR 15)."""

@@ -63,6 +63,7 @@ def match(shown: np.ndarray, source: np.ndarray) -> list[tuple[int, float]]:
     return found
 
 
+@pytest.mark.client("FFmpeg 9", "FFmpeg 8")
 @pytest.mark.parametrize("kind", ["9-passive", "9-active", "8"])
 def test_file_arrives_intact(
     server: Server,
@@ -107,6 +108,7 @@ def test_file_arrives_intact(
     assert (steps <= 2).mean() > 0.98  # in the source's order, none or one left out or repeated
 
 
+@pytest.mark.client("FFmpeg 9", "Chromium")
 def test_viewer_outlives_its_publisher(
     server: Server, pages: Pages, processes: Start, ffmpeg: str, clip: Clip, record
 ) -> None:
@@ -128,6 +130,7 @@ def test_viewer_outlives_its_publisher(
     finish(second, server, name)
 
 
+@pytest.mark.client("FFmpeg 9", "Chromium")
 def test_chromium_joins_mid_gop(
     server: Server, pages: Pages, processes: Start, ffmpeg: str, clip: Clip, record
 ) -> None:

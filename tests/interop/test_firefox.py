@@ -6,12 +6,15 @@ level; as a viewer it loses packets of a fast start and repairs them by RTX.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.interop.interop_tools import Pages, Server, plays
 
 WORKERS = 2
 HOST = "0.0.0.0"  # Firefox offers the address of the default route alone, never 127.0.0.1
 
 
+@pytest.mark.client("Firefox", "Chromium")
 def test_firefox_publishes(server: Server, pages: Pages, firefox_pages: Pages, record) -> None:
     name = "firefox"
     firefox_pages.publish(name, video="VP8", audio="PCMA")
@@ -21,6 +24,7 @@ def test_firefox_publishes(server: Server, pages: Pages, firefox_pages: Pages, r
     record(**shown)
 
 
+@pytest.mark.client("Firefox", "Chromium")
 def test_firefox_watches_chromium(
     server: Server, pages: Pages, firefox_pages: Pages, record
 ) -> None:

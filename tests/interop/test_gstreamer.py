@@ -34,6 +34,7 @@ def leave(client: subprocess.Popen[str]) -> None:
     assert client.returncode == 0
 
 
+@pytest.mark.client("GStreamer webrtcbin", "Chromium")
 @pytest.mark.parametrize("audio", ["PCMA", "PCMU"])
 def test_publish_and_play(
     server: Server, pages: Pages, processes: Callable[..., Any], record, audio: str

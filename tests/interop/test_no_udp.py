@@ -35,6 +35,7 @@ def paths(server: Server, name: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.client("Chromium")
 @pytest.mark.duty("T1", "T2", "T3", "T4")
 def test_publish_and_watch_without_udp(
     server: Server, tcp_pages: Pages, record: Callable[..., None]

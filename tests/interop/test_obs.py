@@ -82,6 +82,7 @@ def watch_at(url: str, closing: contextlib.ExitStack) -> Screen:
     return Screen(probe, payload_types(video, "H264"), payload_types(audio, "opus"))
 
 
+@pytest.mark.client("OBS Studio")
 @pytest.mark.parametrize("profile", ["baseline", "high"])
 def test_stream_with_losses(
     server: Server, obs: Start, watch: Watch, record: Any, profile: str
@@ -117,6 +118,7 @@ def test_stream_with_losses(
     server.wait_gone(f"obs-{profile}")
 
 
+@pytest.mark.client("OBS Studio")
 def test_simulcast(server: Server, obs: Start, watch: Watch, record: Any) -> None:
     """Three layers by rid alone (no a=ssrc), 0 the largest: all are received, and a viewer is sent
     one of them whole."""
@@ -146,6 +148,7 @@ def test_simulcast(server: Server, obs: Start, watch: Watch, record: Any) -> Non
     output.stop()
 
 
+@pytest.mark.client("OBS Studio")
 def test_token_and_delete_after_close(secured: Server, obs: Start) -> None:
     """The bearer token goes with POST and DELETE; DELETE comes after the DTLS close and gives 200.
     Without the token: 401, which OBS shows as an invalid stream."""
@@ -162,6 +165,7 @@ def test_token_and_delete_after_close(secured: Server, obs: Start) -> None:
     again.stop()
 
 
+@pytest.mark.client("OBS Studio")
 def test_reconnects_after_a_drain(tmp_path: Path, obs: Start, watch: Watch, record: Any) -> None:
     """SIGTERM: close_notify, which is what makes libobs try again; its DELETE and its next attempts
     may fail until the new server is up. (libobs' pause of 2 s, then 1.5 times it, is left out.)"""
@@ -191,7 +195,9 @@ def test_reconnects_after_a_drain(tmp_path: Path, obs: Start, watch: Watch, reco
                 output.start()
             except (OSError, AssertionError):
                 if attempts == 2:
-                    second = Server(workers=1, log=logs[1], options=("--port", port))
+                    second = Server(
+                        workers=1, log=logs[1], options=("--port", port, "--drain", "0")
+                    )
                 return False
             return True
 
@@ -210,6 +216,7 @@ def test_reconnects_after_a_drain(tmp_path: Path, obs: Start, watch: Watch, reco
     first.assert_clean_exit()
 
 
+@pytest.mark.client("OBS Studio")
 @pytest.mark.full
 def test_chromium_watches_simulcast(server: Server, pages: Pages, obs: Start, record: Any) -> None:
     """High profile announced as 42e01f, three layers: the browser shows the largest one."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.interop.interop_tools import Pages, Server, wait_until
 
 WORKERS = 2
@@ -38,6 +40,7 @@ PUBLISH = """async (url) => {
 }"""
 
 
+@pytest.mark.client("Chromium")
 def test_chromium_sends_three_layers(server: Server, pages: Pages, record: Any) -> None:
     page = pages._context.new_page()
     page.goto(server.url("/"))

@@ -87,6 +87,7 @@ def viewer_ports(server: Server, name: str) -> list[int]:
     return [int(port) for text in told for port in re.findall(r"127\.0\.0\.1 (\d+)", text)]
 
 
+@pytest.mark.client("Chromium", "coturn")
 @pytest.mark.duty("W10", "W11")
 def test_chromium_watches_through_turn_alone(
     server: Server, pages: Pages, chromium: Browser, record: Any
@@ -160,6 +161,7 @@ async def relay_only(url: str, line: int) -> tuple[int, str]:
             await pc.close()
 
 
+@pytest.mark.client("aiortc", "coturn")
 @pytest.mark.duty("W11")
 def test_aiortc_watches_through_turn_alone_over_udp_and_tcp(server: Server, pages: Pages) -> None:
     publisher = pages.publish("relayed2", video="H264", audio="PCMA")

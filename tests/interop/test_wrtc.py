@@ -25,12 +25,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.client("libwebrtc (wrtc)")
 @pytest.mark.parametrize(
     ("video", "audio"),
     [
         pytest.param("H264", "PCMA", marks=pytest.mark.skipif(
             not OPENH264.exists(), reason="no OpenH264 2.6: build/openh264/libopenh264.so")),
-        ("VP8", "opus"),
+        pytest.param("VP8", "opus", marks=pytest.mark.full),
     ],
 )  # fmt: skip
 def test_publish_and_play(
