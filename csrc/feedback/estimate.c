@@ -225,7 +225,11 @@ static void grow(const rf_ctx *x, rf_way *w, const window *o, int used, int prov
     if (used && !proven)
         return;
     int near = w->bps > w->ceiling_bps / 10 * 7 && w->bps < w->ceiling_bps / 100 * 115;
-    int most = near || o->excess_ns > 30 * MS ? 0 : 3;
+    /* No queue at all behind what was too much last time: it has become another way. */
+    int wider = w->bps >= w->ceiling_bps && o->excess_ns < 8 * MS && w->busy_ns > 600 * MS;
+    if (wider && w->fast < 1)
+        w->fast = 1;
+    int most = (near && !wider) || o->excess_ns > 30 * MS ? 0 : 3;
     w->fast = (uint8_t)(w->fast < most ? w->fast + 1 : most);
     uint64_t ms = x->now_ns > w->grown_ns ? (x->now_ns - w->grown_ns) / MS : 0;
     ms = ms < (w->fast ? 1000 : 2000) ? ms : w->fast ? 1000 : 2000;
