@@ -47,6 +47,7 @@ typedef struct rf_notice { /* worker -> control plane: everything else */
 typedef struct rf_mail { /* to a worker: media that arrived at another's socket, or over TCP */
     rf_handle peer;
     rf_path path;
+    uint64_t at_ns; /* as a datagram's */
     uint32_t len;
     uint8_t class;
     uint8_t data[RF_MAX_DATAGRAM];
@@ -106,10 +107,11 @@ typedef struct rf_ctx {
     rf_net *net;
     rf_srtp_engine srtp;
     uint64_t now_ns;
-    int blocked; /* the socket is full */
-    int pacing;  /* somebody's start burst waits for time to pass */
-    int stalled; /* some viewer's TCP connection has no room */
-    int legs;    /* viewers over TCP */
+    uint64_t arrival_ns; /* of the datagram in hand: the kernel's stamp, or else now */
+    int blocked;         /* the socket is full */
+    int pacing;          /* somebody's start burst waits for time to pass */
+    int stalled;         /* some viewer's TCP connection has no room */
+    int legs;            /* viewers over TCP */
 
     rf_path_table paths;
     rf_ufrag_table ufrags;

@@ -48,6 +48,7 @@ static int receive(rf_net *n, rf_datagram *out, int max) {
         out[count].path = c->path;
         out[count].len = c->len;
         out[count].data = m->buffers[count];
+        out[count].at_ns = 0;
         memcpy(m->buffers[count], c->data, c->len);
         rf_queue_release(&m->in, ticket);
         count++;

@@ -19,8 +19,9 @@
 
 typedef struct rf_datagram {
     rf_path path;
-    uint8_t *data; /* RF_MAX_DATAGRAM + RF_SRTP_TRAILER bytes of room */
-    uint32_t len;  /* more than RF_MAX_DATAGRAM: it was cut by the kernel, drop it */
+    uint8_t *data;  /* RF_MAX_DATAGRAM + RF_SRTP_TRAILER bytes of room */
+    uint32_t len;   /* more than RF_MAX_DATAGRAM: it was cut by the kernel, drop it */
+    uint64_t at_ns; /* when the kernel got it, CLOCK_MONOTONIC; 0: not known */
 } rf_datagram;
 
 typedef struct rf_message {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -26,7 +27,12 @@
 #endif
 
 #define BUFFER (RF_MAX_DATAGRAM + RF_SRTP_TRAILER)
-#define CONTROL 128 /* pktinfo + UDP_SEGMENT or SO_RXQ_OVFL, each with its cmsghdr */
+#define CONTROL 128 /* pktinfo + UDP_SEGMENT or SO_RXQ_OVFL and stamp, each with its cmsghdr */
+#define STAMP_AGE_NS 10000000000u /* a datagram does not wait longer to be read */
+
+typedef struct read_clocks { /* both, at one moment */
+    uint64_t wall_ns, ns;
+} read_clocks;
 
 typedef struct udp_net {
     rf_net net;
@@ -50,11 +56,24 @@ static int set_option(int fd, int level, int name, int value) {
 
 /* ---- in ---- */
 
+static uint64_t ns_of(const struct timespec *t) {
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+}
+
+/* The kernel stamps by the wall clock: what the monotonic clock showed then. 0 where that cannot
+ * be, because the wall clock was set in the meantime. */
+static uint64_t monotonic(const struct timespec *stamp, const read_clocks *now) {
+    uint64_t since = now->wall_ns - ns_of(stamp);
+    return since < STAMP_AGE_NS && since < now->ns ? now->ns - since : 0;
+}
+
 static void read_sender(const struct sockaddr_storage *from, rf_path *path) {
     rf_address_read(from, path->remote_ip, &path->remote_port);
 }
 
-static void read_control(udp_net *u, struct msghdr *h, rf_path *path) {
+static void read_control(udp_net *u, struct msghdr *h, const read_clocks *now, rf_datagram *out) {
+    rf_path *path = &out->path;
+    out->at_ns = 0;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
@@ -70,6 +89,10 @@ static void read_control(udp_net *u, struct msghdr *h, rf_path *path) {
             memcpy(&total, CMSG_DATA(c), sizeof total);
             rf_count(&u->net.counters.kernel_drops, (uint32_t)(total - u->last_overflow));
             u->last_overflow = total;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec stamp;
+            memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
+            out->at_ns = monotonic(&stamp, now);
         }
     }
 }
@@ -86,10 +109,14 @@ static int receive(rf_net *n, rf_datagram *out, int max) {
     rf_count(&n->counters.receive_calls, 1);
     if (got <= 0)
         return 0;
+    struct timespec wall, mono;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    clock_gettime(CLOCK_MONOTONIC, &mono);
+    read_clocks now = {ns_of(&wall), ns_of(&mono)};
     for (int i = 0; i < got; i++) {
         memset(&out[i].path, 0, sizeof out[i].path);
         read_sender(&u->in_from[i], &out[i].path);
-        read_control(u, &u->in[i].msg_hdr, &out[i].path);
+        read_control(u, &u->in[i].msg_hdr, &now, &out[i]);
         out[i].data = u->buffers[i];
         out[i].len = u->in[i].msg_len;
         if (u->in[i].msg_hdr.msg_flags & MSG_TRUNC)
@@ -315,6 +342,7 @@ static int configure(udp_net *u, const rf_config *config) {
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &want, sizeof want))
         set_option(fd, SOL_SOCKET, SO_SNDBUF, want);
     set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
     if (u->family == AF_INET6) {
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
         set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);

@@ -446,7 +446,7 @@ static void transport_wide(const rf_ctx *x, rf_pub *pub, const arrival *a) {
         if (e->kind != RF_EXT_TWCC || e->len != 2)
             continue;
         pub->arrivals.ssrc = a->rtp.ssrc;
-        rf_twcc_note(&pub->arrivals, (uint16_t)(e->data[0] << 8 | e->data[1]), x->now_ns);
+        rf_twcc_note(&pub->arrivals, (uint16_t)(e->data[0] << 8 | e->data[1]), x->arrival_ns);
         return;
     }
 }

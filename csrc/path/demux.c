@@ -20,6 +20,7 @@ static void mail_out(rf_ctx *x, const rf_path_entry *to, enum rf_class class,
     mail->peer = to->peer;
     mail->path = d->path;
     mail->len = d->len;
+    mail->at_ns = d->at_ns;
     mail->class = (uint8_t) class;
     memcpy(mail->data, d->data, d->len);
     rf_queue_publish(&box->queue, ticket);
@@ -52,6 +53,7 @@ static void stun(rf_ctx *x, const rf_datagram *d) {
 }
 
 void rf_demux(rf_ctx *x, rf_datagram *d) {
+    x->arrival_ns = d->at_ns ? d->at_ns : x->now_ns;
     if (d->len > RF_MAX_DATAGRAM) {
         rf_drop(x, RF_DROP_too_long);
         return;
@@ -88,7 +90,8 @@ void rf_mail_in(rf_ctx *x, size_t max) {
         memcpy(buffer, mail->data, mail->len);
         rf_handle peer = mail->peer;
         uint8_t kind = mail->class;
-        rf_datagram d = {mail->path, buffer, mail->len};
+        rf_datagram d = {mail->path, buffer, mail->len, mail->at_ns};
+        x->arrival_ns = d.at_ns ? d.at_ns : x->now_ns;
         rf_queue_release(q, ticket);
         if (kind == RF_MAIL_RAW) {
             rf_count(&x->received, 1);

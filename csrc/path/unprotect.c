@@ -8,12 +8,12 @@
 static void keep_early(rf_ctx *x, rf_peer *p, enum rf_class class, const uint8_t *data,
                        uint32_t len) {
     rf_early *e = &x->early[x->early_next % RF_EARLY];
-    if (p->role != RF_PUBLISHER || (e->peer && x->now_ns - e->at_ns < 2000000000u)) {
+    if (p->role != RF_PUBLISHER || (e->peer && e->at_ns + 2000000000u > x->now_ns)) {
         rf_drop_peer(x, p, RF_DROP_no_keys);
         return;
     }
     e->peer = p->handle;
-    e->at_ns = x->now_ns;
+    e->at_ns = x->arrival_ns;
     e->len = len;
     e->class = (uint8_t) class;
     memcpy(e->data, data, len);
@@ -61,6 +61,7 @@ void rf_early_replay(rf_ctx *x, const rf_peer *p) {
         if (e->peer != p->handle)
             continue;
         e->peer = 0;
+        x->arrival_ns = e->at_ns;
         rf_media_in(x, p->handle, (enum rf_class)e->class, e->data, e->len);
     }
 }

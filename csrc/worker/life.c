@@ -89,6 +89,7 @@ static int deliver(void *arg, int worker, const rf_path *path, const uint8_t *da
     mail->peer = 0;
     mail->path = *path;
     mail->len = (uint32_t)len;
+    mail->at_ns = 0;
     mail->class = RF_MAIL_RAW;
     memcpy(mail->data, data, len);
     rf_queue_publish(&box->queue, ticket);

@@ -49,7 +49,7 @@ static void strangers(void) {
     world_turn(&w);
     expect(&w, "too_short", 1 + 1 + 3 + 3);
     memset(d, 0, sizeof d);
-    rf_datagram long_one = {p.path, d, RF_MAX_DATAGRAM + 1}; /* as the kernel marks a cut one */
+    rf_datagram long_one = {p.path, d, RF_MAX_DATAGRAM + 1, 0}; /* as the kernel marks a cut one */
     rf_demux(&w.f->worker[0]->ctx, &long_one);
     expect(&w, "too_long", 1);
     CHECK_EQ(rf_inject(w.f, 0, &from, d, sizeof d, w.now), RF_EINVAL);
