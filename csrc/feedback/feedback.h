@@ -41,6 +41,8 @@ void rf_twcc_report(rf_ctx *x, rf_peer *p);
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log);
 /* One came. */
 void rf_keyframe_have(rf_stream *s, int log);
+/* For the figures: was it an answer to what was asked? */
+void rf_keyframe_came(const rf_ctx *x, rf_source *s, rf_track *t);
 /* Every tick, by the owner: PLI or FIR if one is wanted and the last is long enough ago. */
 void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
 
@@ -52,7 +54,12 @@ int rf_feedback_begin(rf_writer *w, const rf_pub *pub);
 void rf_playout_tick(rf_ctx *x, rf_peer *p);
 
 /* RTCP sender report of the publisher. */
-void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);
+void rf_clock_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);
+/* A packet came, not by RTX: our time minus its timestamp, in ticks. */
+void rf_clock_transit(rf_source *s, uint32_t transit);
+/* Every tick, and every second, of a publisher. */
+void rf_clock_tick(rf_ctx *x, rf_peer *p);
+void rf_clock_second(rf_ctx *x, rf_peer *p);
 /* RR + SDES, REMB; when due. */
 void rf_report_publisher(rf_ctx *x, rf_peer *p);
 /* SR + SDES for each active track; when due. */
@@ -60,7 +67,5 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p);
 /* The same out of turn, at most three times a second. */
 void rf_report_now(rf_ctx *x, rf_peer *p);
 void rf_report_bye(rf_ctx *x, rf_peer *p);
-/* No SR came within 10 s: arrival times stand in. */
-void rf_report_arrival_clock(rf_ctx *x, rf_peer *p);
 
 #endif

@@ -5,7 +5,7 @@
 #include "feedback/feedback.h"
 #include "path/path.h"
 
-static const uint64_t APART_NS = 500000000;
+static const uint64_t APART_NS = 500000000, PROMPT_NS = 1500000000;
 
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log) {
     uint32_t bit = 1u << log;
@@ -22,6 +22,14 @@ void rf_keyframe_have(rf_stream *s, int log) {
         atomic_fetch_and_explicit(&s->keyframe_wanted, ~bit, memory_order_seq_cst);
 }
 
+void rf_keyframe_came(const rf_ctx *x, rf_source *s, rf_track *t) {
+    if (!s->keyframe_since_ns)
+        return;
+    rf_count(x->now_ns - s->keyframe_since_ns <= PROMPT_NS ? &t->keys_prompt : &t->keys_late, 1);
+    rf_set(&t->plis_unanswered, 0);
+    s->keyframe_since_ns = 0;
+}
+
 static void ask(rf_ctx *x, rf_peer *p, rf_source *s) {
     const rf_pub *pub = p->pub;
     const rf_pub_track *setup = &pub->setup.track[RF_VIDEO];
@@ -34,7 +42,11 @@ static void ask(rf_ctx *x, rf_peer *p, rf_source *s) {
                                        : rf_rtcp_write_fir(&w, self, s->ssrc, s->fir_seq++);
     if (rc != RF_OK)
         return;
-    rf_count(&p->stream->track[RF_VIDEO + (s - &pub->source[RF_VIDEO])].keyframe_requests, 1);
+    rf_track *t = &p->stream->track[RF_VIDEO + (s - &pub->source[RF_VIDEO])];
+    rf_count(&t->keyframe_requests, 1);
+    rf_count(&t->plis_unanswered, 1);
+    if (!s->keyframe_since_ns)
+        s->keyframe_since_ns = x->now_ns;
     rf_egress_rtcp(x, p, buffer, w.at);
 }
 

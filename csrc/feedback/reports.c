@@ -1,9 +1,6 @@
-/* Reports (RFC 3550 section 6.4): SR to viewers from the stream's clock line, RR and REMB to the
- * publisher, BYE at the end.
- *
- * Lip sync: the publisher's own NTP/RTP pairs give each track's line; one offset between its clock
- * and ours serves both tracks, so their distance is kept exactly. No viewer gets an SR before every
- * active track has a line; where no SR comes for 10 s, arrival times stand in, for good. */
+/* Reports (RFC 3550 section 6.4): SR to viewers from the stream's clock line (clocks.c), RR and
+ * REMB to the publisher, BYE at the end. No viewer gets an SR before every active track has a line.
+ */
 #include "base/error.h"
 #include "feedback/feedback.h"
 #include "model/clock.h"
@@ -17,63 +14,6 @@ int rf_feedback_begin(rf_writer *w, const rf_pub *pub) {
     uint32_t self = pub->setup.local_ssrc;
     int rc = rf_rtcp_write_rr(w, self, NULL, 0);
     return rc != RF_OK ? rc : rf_rtcp_write_sdes(w, &self, 1, pub->setup.cname);
-}
-
-/* ---- from the publisher ---- */
-
-void rf_report_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr) {
-    rf_pub *pub = p->pub;
-    for (int k = 0; k < RF_LOGS; k++) {
-        rf_source *s = &pub->source[k];
-        if (!s->ssrc || s->ssrc != sr->ssrc)
-            continue;
-        s->last_sr_mid = (uint32_t)(sr->ntp >> 16);
-        s->last_sr_ns = x->now_ns;
-        s->sr_count++;
-        uint64_t theirs = rf_ntp_ns(sr->ntp);
-        if (pub->arrival_clock || !s->started || !sr->ntp)
-            return; /* an NTP stamp of 0: the sender has no clock */
-        int64_t offset = (int64_t)(x->now_ns - theirs);
-        int64_t drift = offset - pub->ntp_offset_ns;
-        if (!pub->has_offset || drift > (int64_t)SECOND || drift < -(int64_t)SECOND)
-            pub->ntp_offset_ns = offset;
-        else
-            pub->ntp_offset_ns += drift / 64;
-        pub->has_offset = 1;
-        uint32_t rate = pub->setup.track[rf_kind_of_log(k)].clock_rate;
-        uint64_t at = (uint64_t)((int64_t)theirs + pub->ntp_offset_ns);
-        atomic_store_explicit(&p->stream->track[k].clock_line,
-                              rf_clock_line(sr->rtp_ts + s->ts_delta, at, rate),
-                              memory_order_relaxed);
-        return;
-    }
-}
-
-/* 1 when a track has been on the air for 10 s without a report of its sender. */
-static int reports_missing(const rf_ctx *x, const rf_peer *p) {
-    for (int k = 0; k < RF_LOGS; k++) {
-        const rf_source *s = &p->pub->source[k];
-        uint64_t line = atomic_load_explicit(&p->stream->track[k].clock_line, memory_order_relaxed);
-        if (s->started && !(line & RF_CLOCK_VALID) && x->now_ns - s->first_media_ns >= 10 * SECOND)
-            return 1;
-    }
-    return 0;
-}
-
-void rf_report_arrival_clock(rf_ctx *x, rf_peer *p) {
-    rf_pub *pub = p->pub;
-    if (pub->arrival_clock || !reports_missing(x, p))
-        return;
-    pub->arrival_clock = 1;
-    for (int k = 0; k < RF_LOGS; k++) {
-        rf_track *t = &p->stream->track[k];
-        if (!pub->source[k].started)
-            continue;
-        atomic_store_explicit(&t->clock_line,
-                              rf_clock_line(t->highest_ts, t->highest_ns,
-                                            pub->setup.track[rf_kind_of_log(k)].clock_rate),
-                              memory_order_relaxed);
-    }
 }
 
 /* ---- to the publisher ---- */
@@ -122,6 +62,7 @@ void rf_report_publisher(rf_ctx *x, rf_peer *p) {
             ssrcs[remb++] = s->ssrc;
         count++;
     }
+    rf_clock_second(x, p);
     uint8_t buffer[512 + RF_SRTP_TRAILER];
     rf_writer w = {buffer, 0, 512};
     if (rf_rtcp_write_rr(&w, self, blocks, count) ||
@@ -201,6 +142,12 @@ void rf_report_viewer(rf_ctx *x, rf_peer *p) {
     int count = 0;
     if (!lines_known(p))
         return;
+    uint8_t epoch = atomic_load_explicit(&p->stream->line_epoch, memory_order_relaxed);
+    if (p->view->line_epoch != epoch) { /* another publisher's lines: to be told of soon */
+        p->view->line_epoch = epoch;
+        for (int k = 0; k < RF_KINDS; k++)
+            p->view->track[k].sr_count = 0;
+    }
     for (int k = 0; k < RF_KINDS; k++) {
         if (!p->view->setup.track[k].present || !due(x, p->view, &p->view->track[k]) ||
             !atomic_load_explicit(&log_of(p, k)->active, memory_order_relaxed))

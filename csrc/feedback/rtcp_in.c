@@ -101,6 +101,6 @@ void rf_rtcp_in(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
         if (p->role == RF_VIEWER)
             viewer_feedback(x, p, &item);
         else if (item.type == RF_RTCP_SR && rf_rtcp_sender_info(&item, &sr) == RF_OK)
-            rf_report_sr_in(x, p, &sr);
+            rf_clock_sr_in(x, p, &sr);
     }
 }

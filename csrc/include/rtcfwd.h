@@ -251,6 +251,11 @@ typedef struct rf_track_stats {
     uint64_t parameters_missing; /* key frames that came without, and none were known */
     uint64_t bitrate;            /* bits of payload a second; simulcast only */
     uint16_t width, height;      /* of the newest key frame, 0: not known */
+    int32_t drift_ppm;           /* by how much the publisher's clock is fast; 0 for 75 s */
+    uint32_t key_interval_ms;    /* between the newest two key frames, 0: not known */
+    /* Key frames that came within 1.5 s of our first request, and later than that; requests since
+     * the newest one. */
+    uint32_t keys_prompt, keys_late, plis_unanswered;
     uint8_t format, codec, active, pad;
 } rf_track_stats;
 

@@ -8,6 +8,7 @@
 
 #define RF_GAPS 256
 #define RF_PPS 4
+#define RF_DRIFT_WINDOWS 9
 #define RF_ARRIVALS 2048 /* a power of two: numbers that transport-wide feedback reaches back */
 
 /* H264 parameter sets, as they last came (path/parameters.c). */
@@ -41,6 +42,17 @@ typedef struct rf_gap {
     uint8_t tries;
 } rf_gap;
 
+/* How a source's clock goes against ours (feedback/clocks.c). Transit: our time of arrival minus
+ * its timestamp, in ticks; the least of a span is that of a packet that nothing held up. */
+typedef struct rf_drift {
+    uint64_t next_ns;               /* end of the present window */
+    uint32_t base;                  /* the first transit; the others are against it */
+    int32_t least;                  /* of the present second … */
+    int32_t window;                 /* … and of the present window */
+    int32_t mark[RF_DRIFT_WINDOWS]; /* of the windows before, oldest first */
+    uint8_t begun, has_least, has_window, marks;
+} rf_drift;
+
 typedef struct rf_source {
     uint32_t ssrc;     /* 0: none yet */
     uint32_t rtx_ssrc; /* learned or signalled */
@@ -62,11 +74,17 @@ typedef struct rf_source {
     double jitter;
     uint32_t last_sr_mid; /* middle 32 bits of the last SR's NTP */
     uint64_t last_sr_ns;
-    int sr_count;
+    uint64_t sr_ntp_ns; /* what it said: this moment of its own clock … */
+    uint32_t sr_rtp;    /* … is this timestamp of its own */
+    uint8_t sr_fresh;   /* the clock line does not know it yet */
+    uint8_t has_line;   /* the clock line is this source's */
+    uint8_t spurt;      /* the next packet begins a talkspurt for viewers */
+    rf_drift drift;
     uint64_t first_media_ns, last_media_ns;
     uint64_t repaired;
     uint64_t keyframe_asked_ns;
-    uint8_t params_seen; /* parameter sets came, or were asked for */
+    uint64_t keyframe_since_ns; /* our first request since the newest key frame; 0: none */
+    uint8_t params_seen;        /* parameter sets came, or were asked for */
     uint8_t fir_seq;
     rf_parameters parameters;
     rf_even even;

@@ -21,6 +21,7 @@ typedef struct rf_stream {
     _Atomic uint32_t viewers;
     rf_counter feedback_sent;         /* transport-wide, to its publishers */
     _Atomic uint32_t keyframe_wanted; /* bit i: of log i */
+    _Atomic uint8_t line_epoch;       /* of the clock lines: another publication, or source */
     _Atomic uint32_t refs;            /* workers that may still hold a pointer */
     uint8_t told_layers;              /* control plane's thread only */
 } rf_stream;

@@ -86,7 +86,9 @@ typedef struct rf_track {
     _Atomic uint32_t format, codec, ssrc, jitter, active;
     rf_counter lost, repaired, nacks_sent, keyframe_requests;
     rf_counter b_frames, parameters_added, parameters_missing, bitrate;
-    _Atomic uint32_t size; /* width << 16 | height */
+    _Atomic uint32_t size;     /* width << 16 | height */
+    _Atomic int32_t drift_ppm; /* by how much the publisher's clock is fast */
+    rf_counter keys_prompt, keys_late, plis_unanswered;
 } rf_track;
 
 /* slots: a power of two. RF_ENOMEM. */

@@ -145,6 +145,7 @@ static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t ra
         s->jitter += ((d < 0 ? -(double)d : (double)d) - s->jitter) / 16.0;
     }
     s->transit = transit;
+    rf_clock_transit(s, transit);
 }
 
 static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
@@ -226,6 +227,7 @@ static void open_map(rf_ctx *x, const rf_stream *stream, rf_source *s, const arr
     s->ts_delta = 0;
     if (clock_at(x, stream, t, rate, &at, &least))
         s->ts_delta = ((int32_t)(at - least) < 0 ? least : at) - a->rtp.ts;
+    s->spurt = t->has_packets && a->kind == RF_AUDIO;
     s->started = 1;
     s->held = 0;
 }
@@ -307,7 +309,8 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
     slot->stream_seq = stream_seq;
     slot->arrival_ns = x->now_ns;
     slot->ts = a->rtp.ts + s->ts_delta;
-    slot->marker = a->rtp.marker;
+    slot->marker = a->rtp.marker | s->spurt; /* RFC 3551 section 4.1 */
+    s->spurt = 0;
     slot->format = a->format ? a->format->format : s->format;
     slot->flags = (uint8_t)flags;
     size_t content = filler ? 0 : a->rtp.payload_len;
@@ -351,6 +354,7 @@ static void key_came(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsi
     rf_track *t = &p->stream->track[a->log];
     uint16_t width, height;
     s->params_seen = 1;
+    rf_keyframe_came(x, s, t);
     if (!seen && a->format->codec == RF_CODEC_H264)
         rf_keyframe_want(x, p->stream, a->log);
     else

@@ -108,8 +108,12 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
         free(p->pub);
     p->pub = pub;
     const rf_pub_track *video = &pub->setup.track[RF_VIDEO];
-    for (int i = RF_VIDEO; i < rf_stream_logs(p->stream); i++) {
+    for (int i = 0; i < rf_stream_logs(p->stream); i++) {
         rf_track *t = &p->stream->track[i];
+        atomic_store_explicit(&t->drift_ppm, 0, memory_order_relaxed);
+        rf_set(&t->keys_prompt, 0);
+        rf_set(&t->keys_late, 0);
+        rf_set(&t->plis_unanswered, 0);
         rf_set(&t->b_frames, 0);
         rf_set(&t->parameters_added, 0);
         rf_set(&t->parameters_missing, 0);

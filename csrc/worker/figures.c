@@ -20,11 +20,17 @@ static void track_stats(const rf_track *t, rf_track_stats *o) {
     o->parameters_added = rf_read(&t->parameters_added);
     o->parameters_missing = rf_read(&t->parameters_missing);
     o->bitrate = rf_read(&t->bitrate);
+    o->key_interval_ms =
+        (uint32_t)(atomic_load_explicit(&t->key_interval_ns, memory_order_relaxed) / 1000000u);
+    o->keys_prompt = (uint32_t)rf_read(&t->keys_prompt);
+    o->keys_late = (uint32_t)rf_read(&t->keys_late);
+    o->plis_unanswered = (uint32_t)rf_read(&t->plis_unanswered);
     o->width = (uint16_t)(size >> 16);
     o->height = (uint16_t)size;
     o->head = atomic_load_explicit(&t->head, memory_order_relaxed);
     o->jitter = get32(&t->jitter);
     o->clock_rate = get32(&t->clock_rate);
+    o->drift_ppm = atomic_load_explicit(&t->drift_ppm, memory_order_relaxed);
     o->ssrc = get32(&t->ssrc);
     o->format = (uint8_t)get32(&t->format);
     o->codec = (uint8_t)get32(&t->codec);
@@ -44,6 +50,8 @@ static void add_counts(rf_track_stats *sum, const rf_track_stats *o) {
     sum->parameters_added += o->parameters_added;
     sum->parameters_missing += o->parameters_missing;
     sum->bitrate += o->bitrate;
+    sum->keys_prompt += o->keys_prompt;
+    sum->keys_late += o->keys_late;
     sum->active |= o->active;
 }
 

@@ -23,7 +23,7 @@ static void publisher(rf_ctx *x, rf_peer *p) {
     rf_keyframe_ask(x, p);
     rf_report_publisher(x, p);
     rf_twcc_report(x, p);
-    rf_report_arrival_clock(x, p);
+    rf_clock_tick(x, p);
     if (pub->first_media_ns && !pub->silent && x->now_ns - pub->last_media_ns >= SILENT_NS) {
         pub->silent = 1;
         for (int i = 0; i < rf_stream_logs(p->stream); i++)

@@ -218,6 +218,11 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t bitrate
         uint16_t width
         uint16_t height
+        int32_t drift_ppm
+        uint32_t key_interval_ms
+        uint32_t keys_prompt
+        uint32_t keys_late
+        uint32_t plis_unanswered
         uint8_t format
         uint8_t codec
         uint8_t active

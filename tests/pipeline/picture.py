@@ -53,7 +53,8 @@ def frames_shown(viewer: Viewer, publisher: Publisher) -> list[int]:
     have: Counter[int] = Counter()
     last: dict[int, int] = {}
     for seq, packet in viewer.got[VIDEO].items():
-        ts = owner[packet.payload]
+        if (ts := owner.get(packet.payload)) is None:
+            continue  # another publisher's
         have[ts] += 1
         last[ts] = max(last.get(ts, 0), when[seq])
     shown, good, clock = [], False, 0

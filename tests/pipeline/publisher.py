@@ -68,6 +68,8 @@ class Setup:
     signals_ssrc: bool = True
     sends_sr: tuple[api.Kind, ...] = (AUDIO, VIDEO)
     ntp_skew: int = 0  # ns
+    ppm: float = 0.0  # by how much all of its clocks are fast …
+    audio_ppm: float = 0.0  # … and the sound card's beyond them
     audio_ahead: int = 0  # ns by which audio was captured before the video sent with it
     extensions: dict[int, str] = field(default_factory=dict)
     sets: str = "always"  # parameter sets: with each key frame, "once", "never", "offered"
@@ -132,10 +134,14 @@ class Publisher:
 
     def rtp_time(self, kind: api.Kind, at: int) -> int:
         """The RTP timestamp of what is captured at world time ``at``."""
-        return (self._base[kind] + (at - self._start) * CLOCK[kind] // SECOND) & 0xFFFFFFFF
+        fast = self.setup.ppm + (self.setup.audio_ppm if kind == AUDIO else 0)
+        passed = at - self._start
+        passed += round(passed * fast / 1e6)
+        return (self._base[kind] + passed * CLOCK[kind] // SECOND) & 0xFFFFFFFF
 
     def ntp_time(self, at: int) -> int:
-        return ntp(at + self._wall + self.setup.ntp_skew)
+        fast = round((at - self._start) * self.setup.ppm / 1e6)
+        return ntp(at + fast + self._wall + self.setup.ntp_skew)
 
     # ---- sending ----
 

@@ -3,6 +3,8 @@ viewer: the same SSRC, the next number, a clock that shows the time that passed.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rtcfwd.forwarder import api
@@ -27,6 +29,9 @@ def assert_goes_on(viewer: Viewer, kind: api.Kind, *ledgers: list) -> None:  # t
     for i, part in enumerate(parts):
         mine = packets[at : at + len(part)]
         assert [p.payload for p in mine] == [s.payload for s in part]
+        if i and kind == AUDIO:  # a talkspurt begins (RFC 3551 section 4.1)
+            assert mine[0].marker
+            mine = [replace(mine[0], marker=part[0].marker), *mine[1:]]
         assert_clock(mine, part)
         if i:
             passed = (part[0].at - parts[i - 1][-1].at) * CLOCK[kind] / SECOND
