@@ -1,7 +1,7 @@
 """Prometheus metrics: a collector that reads the data plane's counters when it is scraped.
 
-Labels are worker numbers, drop reasons, roles and states: a bounded set. Stream names are not
-among them (the API has figures per stream).
+Labels are worker numbers, drop reasons, roles and states: a bounded set. Stream names are among
+them only where something is wrong with a stream (the API has figures per stream).
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class _Collector(Collector):
             slow.add_metric([level.name.lower()], now)
             changes.add_metric([level.name.lower()], counts.slow[level])
         yield from (slow, changes)
+        wrong = GaugeMetricFamily(
+            "rtcfwd_stream_warning", "What is wrong with a stream", labels=["stream", "type"]
+        )
+        for stream in registry.streams.values():
+            for warning in stream.diagnosis.warnings:
+                wrong.add_metric([stream.name, warning.type], 1)
+        yield wrong
         turned_away = CounterMetricFamily(
             "rtcfwd_http_turned_away", "Requests answered before the endpoints", labels=["reason"]
         )

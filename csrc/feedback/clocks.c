@@ -166,7 +166,7 @@ static int32_t middle_step(const rf_drift *d) {
     return count % 2 ? step[count / 2] : (step[count / 2 - 1] + step[count / 2]) / 2;
 }
 
-static void end_window(const rf_ctx *x, rf_track *t, rf_drift *d, uint32_t rate) {
+static void end_window(rf_track *t, rf_drift *d, uint32_t rate) {
     int32_t jump = (int32_t)(rate / 8); /* its timestamps jumped, or its way did */
     int32_t step = d->marks ? d->window - d->mark[d->marks - 1] : 0;
     if (!d->has_window || step > jump || step < -jump)
@@ -203,6 +203,6 @@ void rf_clock_second(rf_ctx *x, rf_peer *p) {
         if (!d->next_ns)
             d->next_ns = x->now_ns + WINDOW_NS;
         else if (x->now_ns >= d->next_ns)
-            end_window(x, t, d, rate_of(p->pub, i));
+            end_window(t, d, rate_of(p->pub, i));
     }
 }

@@ -143,7 +143,7 @@ typedef struct rf_view {
     _Atomic uint8_t told_slow;         /* enum rf_slow */
     rf_way way;
     uint64_t delay_told_ns, calm_since_ns; /* feedback/playout.c */
-    uint8_t line_epoch; /* of the clock lines that it was told last */
+    uint8_t line_epoch;                    /* of the clock lines that it was told last */
 } rf_view;
 
 /* What a viewer gets of a pinned slot; NULL: nothing, the derived log began behind it. */

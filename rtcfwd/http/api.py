@@ -28,7 +28,6 @@ from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
 from rtcfwd.session.states import SessionState
 from rtcfwd.session.stream import Stream
-from rtcfwd.session.warnings import warnings_of
 
 from .problems import Problem
 from .rates import Rates
@@ -125,7 +124,7 @@ class Api:
             "state": stream.state.value,
             "tracks": tracks,
             "layers": _layers(stream.rids, stats),
-            "warnings": [asdict(warning) for warning in warnings_of(stats)],
+            "warnings": [asdict(warning) for warning in stream.diagnosis.warnings],
             "viewers": len(stream.viewers),
             "feedback_sent": stats.get("feedback_sent", 0),
             "published": stream.publisher is not None,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -132,12 +133,16 @@ class Extensions:
             subscriber.put("active")
         subscriber.put("layers")
         subscriber.put("viewercount")
+        if stream.diagnosis.warnings:
+            subscriber.put("warnings")
 
     def _data(self, kind: str, url: str, session: Session, stream: Stream) -> dict[str, Any]:
         if kind == "viewercount":
             return {"viewercount": len(stream.viewers)}
         if kind == "reconnect":
             return {"url": f"{url}/whep/{stream.name}"} if url else {}
+        if kind == "warnings":
+            return {"warnings": [asdict(warning) for warning in stream.diagnosis.warnings]}
         if kind == "slow":
             return {"video": session.slow.name.lower(), "estimate": session.estimate}
         if kind == "layers":

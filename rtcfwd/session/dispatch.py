@@ -25,6 +25,7 @@ from rtcfwd.forwarder.api import (
     ViewerSlow,
 )
 
+from .doctor import Doctor
 from .registry import Registry
 from .session import Session
 from .states import SessionState, StreamState
@@ -104,6 +105,9 @@ class Dispatcher:
         if session is None or stream is None or stream.publisher is not session:
             return
         session.media = True
+        if stream.doctor is None:
+            stream.doctor = doctor = Doctor(self._registry, stream)
+            doctor.begin()
         if stream.state is not StreamState.LIVE:
             stream.become(StreamState.LIVE)
             logger.info("stream %s is live", stream.name)
@@ -122,6 +126,7 @@ class Dispatcher:
         """What the publisher really sends: decides over its offer, for all viewers."""
         stream = self._registry.by_handle.get(event.stream)
         if stream is not None and Kind.VIDEO in stream.live:
+            stream.sps = event.sps
             stream.formats.set_sps(stream.live[Kind.VIDEO], event.sps)
             self._registry.rematch(stream)
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection
 from .ids import new_session_id
 from .timers import Timers
 
-TYPES = ("active", "inactive", "layers", "reconnect", "slow", "viewercount")
+TYPES = ("active", "inactive", "layers", "reconnect", "slow", "viewercount", "warnings")
 """What may be subscribed to. scte35 is not among them: the media is not looked into;
-``slow`` is our own."""
+``slow`` and ``warnings`` are our own."""
 
 MAX_SUBSCRIBERS = 4
 """Of one session."""

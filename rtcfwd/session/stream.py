@@ -15,6 +15,8 @@ from rtcfwd.sdp import StreamFormats
 from .events import StreamEvents
 from .session import Session
 from .states import STREAM_TRANSITIONS, SessionState, StreamState, step
+from .timers import Timed
+from .warnings import Diagnosis
 
 _TOLD = {StreamState.LIVE: "active", StreamState.INTERRUPTED: "inactive"}
 
@@ -49,6 +51,9 @@ class Stream:
         self.clock_rates: dict[Kind, int] = {}
         self.rids: tuple[str, ...] = ()
         self.peers: dict[PeerHandle, Session | None] = {}  # None: it failed to become one
+        self.sps = b""  # of the H264 that is published
+        self.diagnosis = Diagnosis()
+        self.doctor: Timed | None = None  # who looks at it, while it is published
         self.closing = False  # close_stream was called
         self._on_grace_over = on_grace_over
 
@@ -78,6 +83,7 @@ class Stream:
         self.clock_rates.update(rates)
         self.rids = next((tuple(t.rids) for t in publication.tracks if t.kind == Kind.VIDEO), ())
         self.live = dict(chosen)
+        self.sps = b""
         self.events.tell("layers")
         self.publications += 1
         return changed

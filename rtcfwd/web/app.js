@@ -193,6 +193,7 @@ async function publish() {
   const publisher = hook.publisher = new Publisher(endpoint('whip', wanted.name), {
     ...wanted, stream: source.stream, keepResolution: kind !== 'camera',
   });
+  publisher.name = wanted.name;
   publisher.addEventListener('state', () => {
     if (publisher !== hook.publisher) return;
     showState('publish', publisher);
@@ -258,6 +259,22 @@ async function refreshStreams() {
   $('live-empty').hidden = live.length > 0;
   $('live-empty').textContent = NOBODY;
   showStreams(live.sort((a, b) => a.name.localeCompare(b.name)));
+  showWarnings('watch', hook.viewer, live);
+  showWarnings('publish', hook.publisher, live);
+}
+
+/** What the server finds wrong with the stream that is watched or published here. */
+function showWarnings(panel, session, streams) {
+  const name = session && !session.over ? session.name : null;
+  const found = (streams.find(stream => stream.name === name) || {}).warnings || [];
+  const list = $(`${panel}-warnings`);
+  list.hidden = found.length === 0;
+  list.replaceChildren(...found.map(warning => {
+    const item = document.createElement('li');
+    item.dataset.type = warning.type;
+    item.textContent = warning.text;
+    return item;
+  }));
 }
 
 function hideStreams() {

@@ -193,9 +193,10 @@ class Publisher:
             size = self.setup.packet_size
             size += i >= n // 2 if self.setup.even else -40 if last else 0
             starts = key and first and not with_sets
-            data = self.packet(
-                VIDEO, fu + self.unique(size), ts, now, marker=last, key_start=starts
-            )
+            content = self.unique(size)
+            if first:  # first_mb_in_slice 0, slice_type I or P
+                content = (b"\x88" if key else b"\x98") + content[1:]
+            data = self.packet(VIDEO, fu + content, ts, now, marker=last, key_start=starts)
             out.append(data)
         self.frame += 1
         return out
