@@ -1,20 +1,23 @@
 /* A viewer asks again (RFC 4585 section 6.2.1): the packet is looked up in the log and sent anew,
  * as RTX (RFC 4588) where the viewer negotiated it, else byte for byte on its own SSRC.
  *
- * Bounded per packet (six tries, an RTT apart), per viewer (a share of its rate) and per compound
- * (the slab), so a viewer that asks for everything delays nobody. */
+ * Bounded per packet (six tries, an RTT apart), per viewer (a share of its rate, larger where its
+ * reports tell of loss) and per compound (the slab), so a viewer that asks for everything delays
+ * nobody. During a start burst answers wait for the burst's own pace, which gives way: the viewer's
+ * link is slower than it. */
 #include "base/error.h"
 #include "base/seq.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 
-enum { TRIES = 6, MAX_ASKED = 256, FIRST_TRY = 4 };
+enum { TRIES = 6, MAX_ASKED = 256, FIRST_TRY = 4, COPIES = 2, MOST_PERCENT = 60 };
 
 typedef struct request {
     rf_view_track_state *state;
     rf_stream *stream;
     int kind;
     int first, end; /* the logs that its packets may be from */
+    int pinned;
     uint64_t low[RF_LOGS], head[RF_LOGS];
 } request;
 
@@ -32,14 +35,32 @@ static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
     return r;
 }
 
+/* Where losses are not our doing, and copies would not add to them. */
+static int takes_copies(const rf_ctx *x, const rf_peer *p) {
+    return rf_loss_is_much(x, p->view) && !p->view->way.bps &&
+           p->view->track[RF_VIDEO].thin == RF_THIN_ALL;
+}
+
+/* What is lost is lost again: copies, second tries and packets asked for in vain come to several
+ * times the share that is lost. */
+static uint64_t percent(const rf_ctx *x, const rf_peer *p) {
+    uint64_t lost = p->view->loss.percent;
+    uint64_t most =
+        x->config->resend_percent > MOST_PERCENT ? x->config->resend_percent : MOST_PERCENT;
+    uint64_t wanted = x->config->resend_percent;
+    if (takes_copies(x, p))
+        wanted += (2u + COPIES) * (lost > 2 ? lost : 2);
+    return wanted < most ? wanted : most;
+}
+
 /* A share of the stream's rate, never less than 30 kB/s, with room for what a start burst loses on
  * a link that is slower than it. Sending a packet for the first time again costs a quarter: most
  * repairs need no more, and where a link reorders, viewers ask for much that is only late. Without
  * that, needless answers starve the needed ones. */
-static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
+static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes, int copy) {
     uint64_t age_ms = (x->now_ns - p->started_ns) / 1000000u + 1000;
     uint64_t rate = rf_read(&p->view->track[t->kind].bytes) * 1000 / age_ms;
-    rate = rate * x->config->resend_percent / 100;
+    rate = rate * percent(x, p) / 100;
     if (rate < 30000)
         rate = 30000;
     uint64_t burst = rate * 2 + 400000, way = p->view->way.bps / 8;
@@ -47,6 +68,8 @@ static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes) {
         rate = way / 4;
         burst = way / 2;
     }
+    if (copy && p->view->resend_budget.tokens < burst / 2)
+        return 0; /* answers first */
     return rf_bucket_take(&p->view->resend_budget, rate, burst, bytes, x->now_ns);
 }
 
@@ -91,35 +114,6 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     rf_count(&r->state->resent_bytes, head.total + len);
 }
 
-static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
-    rf_count(&r->state->nacks, 1);
-    uint64_t out = rf_seq_unwrap(r->state->next_out, seq), stream_seq = 0;
-    const rf_segment *g = segment_of(r->state, out, &stream_seq);
-    uint64_t index = RF_NO_PIN;
-    if (g && out < r->state->next_out)
-        index =
-            rf_track_find(&r->stream->track[g->log], stream_seq, r->low[g->log], r->head[g->log]);
-    /* In the log that it has left everything may be sent: it will get no more from there. */
-    if (index == RF_NO_PIN || (g->log == r->state->log && index >= r->state->cursor)) {
-        rf_drop_peer(x, p, RF_DROP_nack_unknown);
-        return;
-    }
-    const rf_track *track = &r->stream->track[g->log];
-    size_t bytes = rf_track_slot(track, index)->payload_len + 40u;
-    rf_resend *place = gate(x, p->view, r->kind, out);
-    if (!place) {
-        rf_drop_peer(x, p, RF_DROP_nack_gated);
-        return;
-    }
-    if (!afford(x, p, track, place->tries ? bytes : bytes / FIRST_TRY)) {
-        rf_drop_peer(x, p, RF_DROP_nack_budget);
-        return;
-    }
-    place->tries++;
-    place->at_ns = x->now_ns;
-    resend(x, p, r, index, g, out);
-}
-
 static int prepare(rf_peer *p, uint32_t ssrc, request *r) {
     for (r->kind = 0; r->kind < RF_KINDS; r->kind++) {
         const rf_view_track *setup = &p->view->setup.track[r->kind];
@@ -134,22 +128,103 @@ static int prepare(rf_peer *p, uint32_t ssrc, request *r) {
     return 0;
 }
 
+static void pin(rf_ctx *x, request *r) {
+    r->pinned = r->stream->owner != x->worker;
+    for (int i = r->first; i < r->end; i++) {
+        rf_track *t = &r->stream->track[i];
+        if (r->pinned) {
+            r->low[i] = rf_track_pin(t, x->worker, &r->head[i]);
+        } else {
+            r->head[i] = atomic_load_explicit(&t->head, memory_order_relaxed);
+            r->low[i] = rf_track_low(t, r->head[i]);
+        }
+    }
+}
+
+static void unpin(const rf_ctx *x, const request *r) {
+    for (int i = r->first; r->pinned && i < r->end; i++)
+        rf_track_unpin(&r->stream->track[i], x->worker);
+}
+
+/* The slot that went out under this number, or RF_NO_PIN. */
+static uint64_t find(const request *r, uint64_t out, const rf_segment **of) {
+    uint64_t stream_seq = 0, index = RF_NO_PIN;
+    const rf_segment *g = *of = segment_of(r->state, out, &stream_seq);
+    if (g && out < r->state->next_out)
+        index =
+            rf_track_find(&r->stream->track[g->log], stream_seq, r->low[g->log], r->head[g->log]);
+    /* In the log that it has left everything may be sent: it will get no more from there. */
+    if (index != RF_NO_PIN && g->log == r->state->log && index >= r->state->cursor)
+        return RF_NO_PIN;
+    return index;
+}
+
+/* What a start burst lost waits for its turn in the burst's pace, or it would be lost again. */
+static int must_wait(rf_ctx *x, rf_peer *p, const request *r, size_t bytes) {
+    return rf_view_is_catching_up(x, p->view, r->kind) && !rf_view_may_pace(x, p->view, bytes);
+}
+
+static void one(rf_ctx *x, rf_peer *p, const request *r, uint16_t seq) {
+    rf_count(&r->state->nacks, 1);
+    uint64_t out = rf_seq_unwrap(r->state->next_out, seq);
+    const rf_segment *g;
+    uint64_t index = find(r, out, &g);
+    if (index == RF_NO_PIN) {
+        rf_drop_peer(x, p, RF_DROP_nack_unknown);
+        return;
+    }
+    const rf_track *track = &r->stream->track[g->log];
+    size_t bytes = rf_track_slot(track, index)->payload_len + 40u;
+    rf_resend *place = gate(x, p->view, r->kind, out);
+    if (!place) {
+        rf_drop_peer(x, p, RF_DROP_nack_gated);
+        return;
+    }
+    if (!afford(x, p, track, place->tries ? bytes : bytes / FIRST_TRY, 0)) {
+        rf_drop_peer(x, p, RF_DROP_nack_budget);
+        return;
+    }
+    place->tries++;
+    place->at_ns = x->now_ns;
+    if (must_wait(x, p, r, bytes)) {
+        rf_again_later(x, p, r->kind, out, 0);
+        return;
+    }
+    resend(x, p, r, index, g, out);
+    if (p->view->setup.track[r->kind].rtx_ssrc && takes_copies(x, p))
+        rf_again_later(x, p, r->kind, out, COPIES);
+}
+
+void rf_nack_copy(rf_ctx *x, rf_peer *p, int kind, uint64_t out_seq, int copies) {
+    request r;
+    const rf_segment *g;
+    if (!prepare(p, p->view->setup.track[kind].ssrc, &r))
+        return;
+    pin(x, &r);
+    uint64_t index = find(&r, out_seq, &g);
+    if (index != RF_NO_PIN) {
+        const rf_track *track = &r.stream->track[g->log];
+        size_t bytes = rf_track_slot(track, index)->payload_len + 40u;
+        if (must_wait(x, p, &r, bytes)) {
+            rf_again_later(x, p, kind, out_seq, copies);
+        } else if (!copies || afford(x, p, track, bytes, 1)) {
+            resend(x, p, &r, index, g, out_seq);
+            if (copies > 1)
+                rf_again_later(x, p, kind, out_seq, copies - 1);
+        }
+    }
+    if (r.pinned)
+        rf_egress_flush(x);
+    unpin(x, &r);
+}
+
 void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
     request r;
     uint32_t ssrc;
     int pairs;
     if (rf_rtcp_nack(item, &ssrc, &pairs) != RF_OK || !p->has_path || !prepare(p, ssrc, &r))
         return;
-    int pin = p->stream->owner != x->worker;
-    for (int i = r.first; i < r.end; i++) {
-        rf_track *t = &r.stream->track[i];
-        if (pin) {
-            r.low[i] = rf_track_pin(t, x->worker, &r.head[i]);
-        } else {
-            r.head[i] = atomic_load_explicit(&t->head, memory_order_relaxed);
-            r.low[i] = rf_track_low(t, r.head[i]);
-        }
-    }
+    pin(x, &r);
     int asked = 0;
     for (int i = 0; i < pairs && asked < MAX_ASKED; i++) {
         uint16_t pid, blp;
@@ -164,6 +239,7 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
         }
     }
     rf_egress_flush(x);
-    for (int i = r.first; pin && i < r.end; i++)
-        rf_track_unpin(&r.stream->track[i], x->worker);
+    unpin(x, &r);
+    if (rf_view_is_catching_up(x, p->view, r.kind))
+        rf_view_slow_down(x, p->view, asked);
 }

@@ -18,6 +18,7 @@
 
 #define RF_JOBS RF_SRTP_BATCH
 #define RF_SLAB (320 * 1024)
+#define RF_AGAIN 1024    /* a power of two */
 #define RF_JOB_ROOM 2048 /* header with extensions, payload, tag, and what libsrtp may scribble */
 #define RF_EARLY 128     /* datagrams kept for peers whose keys are on their way */
 #define RF_SOURCE_BUCKETS 1024
@@ -87,6 +88,13 @@ typedef struct rf_job_info {
     uint8_t kind;
 } rf_job_info;
 
+typedef struct rf_again { /* a copy of a resend, to be sent when it is due */
+    rf_handle peer;
+    uint64_t out_seq, due_ns;
+    uint8_t kind;
+    uint8_t copies; /* that are left, this one included; 0: none, an answer that had to wait */
+} rf_again;
+
 typedef struct rf_mailbox {
     rf_queue queue; /* of rf_mail */
     rf_waker waker;
@@ -132,6 +140,9 @@ typedef struct rf_ctx {
 
     rf_early *early;
     uint32_t early_next;
+
+    rf_again again[RF_AGAIN];
+    uint32_t again_first, again_count;
 
     uint8_t *slab;
     size_t slab_at;

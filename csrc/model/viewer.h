@@ -93,6 +93,16 @@ typedef struct rf_way {
     uint8_t reported, heavy; /* heavy: windows in turn that TCP would not have borne */
 } rf_way;
 
+/* Of its video, from its reports: feedback/loss.c. */
+typedef struct rf_loss {
+    uint64_t since_ns; /* the window's begin, 0: no report yet, and what was reported then */
+    uint64_t much_ns;  /* when it was last known that much is lost; 0: never */
+    uint32_t highest;
+    int32_t lost;
+    uint8_t windows; /* with much loss, less those without */
+    uint8_t percent; /* lost in the newest window */
+} rf_loss;
+
 /* What every packet touches comes first: two cache lines. */
 typedef struct rf_view_track_state {
     _Alignas(64) uint8_t state; /* enum rf_view_state */
@@ -136,6 +146,9 @@ typedef struct rf_view {
     const rf_derived *derived; /* the stream's, which outlives the viewer; NULL: none needed */
     uint64_t rtt_ns;
     rf_bucket pace; /* of the start burst, or of thinned video, in bytes */
+    uint64_t slowed_ns;
+    uint8_t slower; /* the pace is shifted right by it */
+    rf_loss loss;
     rf_bucket resend_budget;
     rf_resend resend[RF_RESENDS];
     uint32_t position;                 /* in its subscription's array */

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "path/path.h"
 
-enum { PACKETS_A_TURN = 16, PACE_BURST = 16 * 1024, AHEAD = 5 };
+enum { PACKETS_A_TURN = 16, AHEAD = 5 };
 
 /* ---- who watches what ---- */
 
@@ -80,8 +80,12 @@ static const rf_segment *segment_before(const rf_view_track_state *s, uint64_t s
 }
 
 static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
-    if (!s->jump)
-        return &s->segment[s->segments - 1];
+    if (!s->jump) {
+        rf_segment *g = &s->segment[s->segments - 1];
+        while (slot->stream_seq < g->first_stream && g > s->segment)
+            g--; /* late: in the segment in which a resend would find it, down to the cut */
+        return g;
+    }
     if (s->segments == RF_SEGMENTS) {
         memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
         s->segments--;
@@ -152,11 +156,6 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
 
 /* ---- one viewer ---- */
 
-static int may_pace(rf_ctx *x, rf_view *v, const rf_slot *slot) {
-    uint64_t rate = x->config->start_pace_bps / 8;
-    return rf_bucket_take(&v->pace, rate, PACE_BURST, slot->payload_len, x->now_ns);
-}
-
 /* 1 when the viewer has more to get, 0 when it is at the head, RF_ENOSPC when the slab is full. */
 static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
     rf_view_track_state *s = &p->view->track[kind];
@@ -183,7 +182,7 @@ static int feed(rf_ctx *x, rf_sub *sub, rf_peer *p, int kind, int *quota) {
         }
         if (*quota == 0)
             return 1;
-        if (s->state == RF_VIEW_BURST && !may_pace(x, p->view, slot)) {
+        if (s->state == RF_VIEW_BURST && !rf_view_may_pace(x, p->view, slot->payload_len)) {
             x->pacing = 1;
             return 1;
         }

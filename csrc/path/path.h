@@ -37,6 +37,14 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len);
 /* Bytes of padding that a video packet gets, so that neighbours of one frame are alike; 0: none. */
 uint8_t rf_even_padding(rf_even *e, uint32_t ts, size_t payload_len);
 
+/* start.c: a burst is on its way, or was lately. */
+int rf_view_is_catching_up(const rf_ctx *x, const rf_view *v, int kind);
+/* May so many bytes of a start burst leave now? */
+int rf_view_may_pace(const rf_ctx *x, rf_view *v, size_t bytes);
+/* The viewer misses `lost` packets of its burst: half or a quarter of the pace, an eighth at last.
+ */
+void rf_view_slow_down(const rf_ctx *x, rf_view *v, int lost);
+
 /* parameters.c: H264 parameter sets of one source. */
 /* Remembers those of a payload; 1 when the SPS is another than before. */
 int rf_parameters_note(rf_parameters *c, uint32_t ts, const uint8_t *payload, size_t len);

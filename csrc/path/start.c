@@ -7,6 +7,31 @@
 #include "feedback/feedback.h"
 #include "path/path.h"
 
+enum { PACE_BURST = 16 * 1024, SLOWEST = 3, MANY = 8 };
+static const uint64_t REPAIRS_NS = 300000000, SLOWING_NS = 50000000, TRUST_NS = 10000000000u;
+
+int rf_view_is_catching_up(const rf_ctx *x, const rf_view *v, int kind) {
+    const rf_view_track_state *s = &v->track[kind];
+    if (v->way.bps)
+        return 0; /* what it gets is bounded by its way already */
+    return s->state == RF_VIEW_BURST || (s->live_ns && x->now_ns - s->live_ns < REPAIRS_NS);
+}
+
+int rf_view_may_pace(const rf_ctx *x, rf_view *v, size_t bytes) {
+    uint64_t rate = (x->config->start_pace_bps / 8) >> v->slower;
+    return rf_bucket_take(&v->pace, rate, PACE_BURST, bytes, x->now_ns);
+}
+
+void rf_view_slow_down(const rf_ctx *x, rf_view *v, int lost) {
+    uint64_t apart = v->rtt_ns > SLOWING_NS ? v->rtt_ns : SLOWING_NS;
+    if (v->slower == SLOWEST || x->now_ns - v->slowed_ns < apart)
+        return; /* what was lost since then was sent before */
+    v->slower = (uint8_t)(v->slower + (lost >= MANY ? 2 : 1));
+    if (v->slower > SLOWEST)
+        v->slower = SLOWEST;
+    v->slowed_ns = x->now_ns;
+}
+
 static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, uint64_t index) {
     s->state = RF_VIEW_WAIT;
     s->wait_index = index;
@@ -29,6 +54,8 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
                       uint64_t seq) {
     rf_view_track_state *s = &p->view->track[t->kind];
     const rf_slot *key = rf_track_slot(t, index);
+    if (x->now_ns - p->view->slowed_ns > TRUST_NS)
+        p->view->slower = 0;
     s->cursor = index;
     s->jump = 1;
     s->has_jump_seq = 1;

@@ -66,6 +66,7 @@ void rf_timers(rf_ctx *x) {
     x->next_tick_ns = x->now_ns + TICK_NS;
     for (uint32_t i = 0; i < x->pub_count; i++)
         publisher(x, x->pubs[i]);
+    rf_again_now(x);
     uint32_t slice = (x->own_count + TICKS_A_ROUND - 1) / TICKS_A_ROUND;
     for (uint32_t i = 0; i < slice && x->own_count; i++) {
         if (x->own_next >= x->own_count)

@@ -58,7 +58,8 @@ def test_a_late_joiner_starts_at_the_key_frame_in_the_log(rtx: bool) -> None:
 def test_a_start_over_a_slow_link_is_repaired_from_the_log(
     mbit: int, loss: float, rtx: bool
 ) -> None:
-    """The burst is faster than the link: what its queue drops comes again within a second."""
+    """The burst is faster than the link, and slows down: what its queue drops comes again within a
+    second."""
     link = Conditions(delay_ms=20, loss=loss, rate_bps=mbit * 1_000_000, queue_bytes=100_000)
     with World(seed=4) as w:
         pub, _ = w.publisher(Setup(gop=90, packets_a_frame=mbit // 2, packet_size=1000))
@@ -66,7 +67,7 @@ def test_a_start_over_a_slow_link_is_repaired_from_the_log(
         viewer, peer = w.viewer(ViewerSetup(rtx=rtx, nack_again_ms=60), down=link)
         w.run(0.9)
         burst = [n for n in viewer.numbers(VIDEO) if n < viewer.numbers(VIDEO)[0] + 300]
-        assert peer.down.lost > 100
+        assert peer.down.lost > 20
         assert len(burst) == 300
         w.settle(pub)
         assert_whole(viewer, pub, VIDEO, from_first=True)

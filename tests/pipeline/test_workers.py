@@ -28,7 +28,7 @@ def mailboxed(w: World) -> int:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_loss_is_repaired_wherever_datagrams_arrive(workers: int) -> None:
-    with World(workers=workers, seed=20 + workers) as w:
+    with World(workers=workers, seed=30 + workers) as w:
         joined = [w.viewer(ViewerSetup(rtx=i % 2 == 0), up=LOSSY, down=LOSSY) for i in range(6)]
         pub, peer = w.publisher(Setup(gop=90), up=LOSSY, down=LOSSY)
         w.run(4)
