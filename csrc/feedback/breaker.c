@@ -4,7 +4,8 @@
  *
  *   RTCP timeout (4.2)   no report for 15 s (three of RFC 3550's 5 s), from one that has reported
  *   media timeout (4.1)  reports for 5 s, and the highest number in them stands still
- *   congestion (4.3)     three windows running with more than ten times what TCP would send
+ *   congestion (4.3)     ten windows running (RFC 8083's number for a round
+ *                        trip of 1 s) with more than ten times what TCP would send
  *
  * First its video stops. After 30 s, once reports come and the estimate has room, it goes again, at
  * what the estimate allows. Where sound alone fares no better, or there is no video to stop, the
@@ -13,7 +14,7 @@
 #include "feedback/estimate.h"
 
 static const uint64_t SECOND = 1000000000u, WATCH_NS = 400000000;
-enum { SILENT_S = 15, STUCK_S = 5, REST_S = 30, HEAVY = 3 };
+enum { SILENT_S = 15, STUCK_S = 5, REST_S = 30, HEAVY = 10 };
 
 int rf_breaker_is_closed(const rf_ctx *x, const rf_peer *p) {
     const rf_way *w = &p->view->way;

@@ -190,8 +190,13 @@ static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
                                                                           : 60 * SECOND;
     w->congested_ns = x->now_ns;
     w->ceiling_bps = came;
-    uint64_t ms = o->excess_ns / MS; /* the longer the queue, the more too much it was */
-    w->bps = came / 100 * (ms < 80 ? 88 : ms < 460 ? 88 - (ms - 80) / 10 : 50);
+    uint64_t ms = o->excess_ns / MS; /* the longer the queue, the more too much it was; where half
+                                           is lost, packets that came are mostly small ones */
+    w->bps = came / 100 *
+             (o->all_loss >= 128 ? 50
+              : ms < 80          ? 88
+              : ms < 460         ? 88 - (ms - 80) / 10
+                                 : 50);
     if (w->bps < FLOOR_BPS)
         w->bps = FLOOR_BPS;
     w->bad = w->good = w->fast = 0;

@@ -64,9 +64,11 @@ static int afford(rf_ctx *x, rf_peer *p, const rf_track *t, size_t bytes, int co
     if (rate < 30000)
         rate = 30000;
     uint64_t burst = rate * 2 + 400000, way = p->view->way.bps / 8;
-    if (way && way / 4 < rate) { /* too narrow for the stream: more of it would make it worse */
-        rate = way / 4;
-        burst = way / 2;
+    if (way && way / 8 < rate) { /* too narrow for the stream: more of it would make it worse */
+        if (t->kind == RF_VIDEO && x->now_ns < p->view->way.drain_ns)
+            return 0;
+        rate = way / 8;
+        burst = way / 8 + 3000;
     }
     if (copy && p->view->resend_budget.tokens < burst / 2)
         return 0; /* answers first */
