@@ -37,6 +37,7 @@ from rtcfwd.http.api import Api
 from rtcfwd.http.guard import Guard
 from rtcfwd.http.pages import Pages
 from rtcfwd.http.selftest import SelfTest
+from rtcfwd.http.unparsable import Runner
 from rtcfwd.metrics import Metrics
 from rtcfwd.session.dispatch import Dispatcher
 from rtcfwd.session.registry import Registry
@@ -69,7 +70,7 @@ class Server:
         self.registry: Registry
         self._make_forwarder = make_forwarder or compiled_forwarder
         self._bridge: EventBridge | None = None
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
         self._listener: socket.socket | None = None
         self._lock: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -125,7 +126,7 @@ class Server:
             self.registry, guard, api, self._metrics.text, selftest, pages, self._failed
         )
         # Not decompressed: a body that does not decode would leave its traceback in the log.
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             app,
             access_log=None,
             handle_signals=False,

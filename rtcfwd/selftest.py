@@ -204,6 +204,7 @@ class Loop:
                 )
             if candidate in offered:
                 lines.append(Line(f"UDP {candidate[0]} port {candidate[1]}", took, ok, advice))
+        lines += [_tcp(probe, candidate) for candidate in probe.remote.tcp]
         probe.close()
         return best
 
@@ -270,6 +271,18 @@ class Loop:
         if late:
             lines.append(Line("delay", f"{statistics.median(late) * 1000:.2f} ms (median)", True))
         return lines
+
+
+def _tcp(probe: Probe, candidate: tuple[str, int]) -> Line:
+    """Whether a client whose UDP is blocked could come this way."""
+    name = f"TCP {candidate[0]} port {candidate[1]}"
+    try:
+        return Line(
+            name, f"answers after {probe.ping_tcp(candidate, _REACH_S) * 1000:.1f} ms", True
+        )
+    except ProbeError as error:
+        advice = f"let TCP port {candidate[1]} through the firewall, or --ice-tcp-port off"
+        return Line(name, str(error), False, advice)
 
 
 def _payload(packet: bytes) -> bytes:

@@ -318,6 +318,7 @@ typedef struct rf_memory {
     uint64_t workers; /* contexts, tables, queues, slabs: fixed by the configuration */
     uint64_t streams; /* logs */
     uint64_t publishers, viewers;
+    uint64_t tcp; /* connections: places, buffers of those in use, media rings of bound ones */
     uint32_t viewer_count;
     uint32_t viewer; /* one more viewer's: state, expanded key, places in tables */
 } rf_memory;

@@ -83,6 +83,7 @@ int rf_tcp_start(rf_tcp *t);
 void rf_tcp_stop(rf_tcp *t); /* joins, closes every connection; idempotent */
 void rf_tcp_free(rf_tcp *t);
 void rf_tcp_figures(const rf_tcp *t, rf_tcp_stats *out);
+uint64_t rf_tcp_memory(const rf_tcp *t); /* bytes, see rf_memory */
 
 /* Any thread: the leg of that number, or NULL when it is gone. */
 rf_leg *rf_tcp_leg(rf_tcp *t, uint32_t connection);

@@ -213,3 +213,14 @@ void rf_tcp_figures(const rf_tcp *t, rf_tcp_stats *out) {
     out->sent = rf_read(&t->count.sent);
     out->sent_bytes = rf_read(&t->count.sent_bytes);
 }
+
+/* The buffers of a place that was never used are not counted: nobody has touched that memory. */
+uint64_t rf_tcp_memory(const rf_tcp *t) {
+    uint64_t n = sizeof *t + t->setup.connections * (offsetof(rf_leg, in) + sizeof *t->open);
+    for (uint32_t i = 0; i < t->setup.connections; i++) {
+        uint64_t state = atomic_load_explicit(&t->legs[i].state, memory_order_relaxed);
+        n += state ? RF_LEG_INPUT + RF_LEG_CONTROL : 0;
+        n += (uint32_t)state ? RF_LEG_MEDIA : 0;
+    }
+    return n;
+}

@@ -208,6 +208,7 @@ int rf_get_memory(rf_forwarder *f, rf_memory *out) {
                    f->config.max_streams * sizeof *f->streams;
     for (int w = 0; w < f->workers; w++)
         out->workers += worker_bytes(f, &f->worker[w]->ctx);
+    out->tcp = f->shared.tcp ? rf_tcp_memory(f->shared.tcp) : 0;
     for (uint32_t i = 0; i < f->config.max_streams; i++)
         out->streams += f->streams[i].stream ? stream_bytes(f->streams[i].stream) : 0;
     for (uint32_t i = 0; i < f->config.max_peers; i++) {

@@ -83,6 +83,7 @@ class Remote:
     setup: str
     fingerprints: tuple[tuple[str, str], ...]
     candidates: tuple[tuple[str, int], ...]  # UDP, in the answer's order
+    tcp: tuple[tuple[str, int], ...] = ()  # passive ones, likewise
 
 
 @cache
@@ -197,6 +198,23 @@ class Probe:
                 return time.monotonic() - started
         host, port = self.sock.getpeername()[:2]
         raise ProbeError(f"UDP {host} port {port} answers no connectivity check")
+
+    def ping_tcp(self, candidate: tuple[str, int], seconds: float = 2.0) -> float:
+        """One check over a TCP connection of its own (RFC 6544, framed as RFC 4571 has it); how
+        long connection and reply took. Nominates nothing. Raises :class:`ProbeError`."""
+        started = time.monotonic()
+        message = self.check(nominate=False)
+        try:
+            with socket.create_connection(candidate, seconds) as sock, sock.makefile("rb") as read:
+                sock.sendall(len(bytes(message)).to_bytes(2) + bytes(message))
+                reply = stun.parse_message(read.read(int.from_bytes(read.read(2))))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no reply to a connectivity check"
+            host, port = candidate
+            raise ProbeError(f"TCP {host} port {port}: {reason.lower()}") from None
+        if reply.transaction_id != message.transaction_id:
+            raise ProbeError(f"TCP {candidate[0]} port {candidate[1]}: another check's reply")
+        return time.monotonic() - started
 
     def _answered(self, sent: set[bytes]) -> bool:
         return any(reply.transaction_id in sent for reply in self.replies)
@@ -337,7 +355,7 @@ class Probe:
 def read_answer(sdp: str) -> Remote:
     """The transport of an answer's first m-section, which BUNDLE makes everybody's."""
     values: dict[str, str] = {}
-    fingerprints, candidates = [], []
+    fingerprints, candidates, tcp = [], [], []
     for line in sdp.splitlines():
         name, _, value = line[2:].partition(":")
         if not line.startswith("a="):
@@ -349,6 +367,8 @@ def read_answer(sdp: str) -> Remote:
             part = value.split()
             if len(part) > 7 and part[2].lower() == "udp":
                 candidates.append((part[4], int(part[5])))
+            elif len(part) > 9 and part[2].lower() == "tcp" and part[9] == "passive":
+                tcp.append((part[4], int(part[5])))
         else:
             values.setdefault(name, value.strip())
     try:
@@ -358,6 +378,7 @@ def read_answer(sdp: str) -> Remote:
             values["setup"],
             tuple(dict.fromkeys(fingerprints)),
             tuple(dict.fromkeys(candidates)),
+            tuple(dict.fromkeys(tcp)),
         )
     except KeyError as missing:
         raise ProbeError(f"the answer has no a={missing.args[0]}") from None

@@ -299,6 +299,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t streams
         uint64_t publishers
         uint64_t viewers
+        uint64_t tcp
         uint32_t viewer_count
         uint32_t viewer
 

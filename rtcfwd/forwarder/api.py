@@ -328,5 +328,6 @@ class Forwarder(Protocol):
 
     def memory_stats(self) -> dict[str, int]:
         """Bytes of the data plane's own objects: ``workers`` (tables, queues, slabs), ``streams``
-        (logs), ``publishers``, ``viewers`` of which there are ``viewer_count``, and ``viewer``,
-        what one more would take. libsrtp's contexts and the allocator's share are not in it."""
+        (logs), ``publishers``, ``viewers`` of which there are ``viewer_count``, ``tcp`` (the
+        connections' buffers) and ``viewer``, what one more would take. libsrtp's contexts and the
+        allocator's share are not in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 from collections.abc import Callable
 
@@ -270,6 +271,29 @@ async def test_a_head_that_takes_too_long_ends_the_connection(sent: bytes) -> No
         writer.write(sent)
         assert await reader.read() == b""
         writer.close()
+
+
+@pytest.mark.duty("1E")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /whip/a HTTX/1.1\r\nHost: x\r\n\r\n",
+        b"GE\x00T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["version", "method", "long", "length"],
+)
+async def test_what_is_no_request_gets_a_problem_that_a_page_can_read(sent: bytes) -> None:
+    async with serving() as (server, _, _fake):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.http_port)
+        writer.write(sent)
+        head, body = (await reader.read()).split(b"\r\n\r\n", 1)  # to the connection's end
+        writer.close()
+        assert head.split(b" ", 2)[1] == b"400"
+        assert b"Access-Control-Allow-Origin: *" in head
+        assert b"Content-Type: application/problem+json" in head
+        assert json.loads(body)["title"] == "Unreadable request"
 
 
 async def test_a_body_that_takes_too_long_gets_408() -> None:

@@ -87,6 +87,7 @@ async def test_candidates_stand_behind_those_of_udp(
 async def test_media_without_udp(
     server: Server, http: aiohttp.ClientSession, publisher: bool, viewer: bool
 ) -> None:
+    idle = server.forwarder.memory_stats()["tcp"]
     source = await joined(server, http, publish=True, tcp=publisher)
     source.send_rtp(1, 0, KEY + bytes(900))
     sink = await joined(server, http, publish=False, tcp=viewer)
@@ -110,6 +111,8 @@ async def test_media_without_udp(
         "viewer": "tcp" if viewer else "udp",
     }
     assert server.forwarder.tcp_stats()["bound"] == publisher + viewer
+    memory = server.forwarder.memory_stats()["tcp"] - idle
+    assert (publisher + viewer) * (256 << 10) <= memory <= (publisher + viewer) * (280 << 10)
     async with http.delete(sink.session_url) as reply:
         assert reply.status == 200
     if viewer:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import pytest
 
 from rtcfwd import selftest
 from rtcfwd.app import Server
+from rtcfwd.client.probe import Probe, Remote
 from rtcfwd.forwarder.fake import FakeForwarder
 from tests.unit.server_tools import CONFIG, serving
 
@@ -39,6 +41,9 @@ async def test_a_sound_server() -> None:
     lines = _by_name(report)
     reached = lines[f"UDP 127.0.0.1 port {server.udp_port}"]
     assert reached["ok"], reached
+    tcp = lines[f"TCP 127.0.0.1 port {server.tcp_port}"]
+    assert tcp["ok"], tcp
+    assert "answers after" in tcp["value"]
     assert lines["publisher connected"]["ok"]
     assert lines["viewer connected"]["ok"]
     assert lines["first frame"]["ok"], lines
@@ -109,6 +114,29 @@ def test_addresses_are_judged(addresses: list[str], said: str) -> None:
     line = selftest._addresses(addresses)
     assert said in line.advice
     assert bool(line.advice) == bool(said)
+
+
+def test_a_tcp_port_that_does_not_answer_is_told() -> None:
+    """Nobody listens; somebody listens who closes at once."""
+    probe = Probe(publish=True)
+    probe.remote = Remote("ufrag", "p" * 24, "passive", (), ())
+    with socket.socket() as closed, socket.socket() as mute:
+        closed.bind(("127.0.0.1", 0))
+        line = selftest._tcp(probe, closed.getsockname())
+        assert line.ok is False
+        assert "refused" in line.value
+        assert "firewall" in line.advice
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+
+        def close_one() -> None:
+            mute.accept()[0].close()
+
+        thread = threading.Thread(target=close_one)
+        thread.start()
+        line = selftest._tcp(probe, mute.getsockname())
+        thread.join()
+        assert line.ok is False
 
 
 def test_the_machine_is_judged() -> None:

@@ -242,7 +242,27 @@ def forwarder_vectors() -> dict[str, bytes]:
     }
 
 
+def tcp_vectors() -> dict[str, bytes]:
+    """Two bytes for the target (what happens meanwhile, how it is cut), then RFC 4571 frames."""
+
+    def framed(*datagrams: bytes) -> bytes:
+        return b"".join(len(d).to_bytes(2) + d for d in datagrams)
+
+    check = stun_vectors()["chromium"]
+    media = [header(0x80, 96, bytes([n]) * (n * 37 % 1588), seq=n) for n in range(12)]
+    return {
+        "checks": b"\x00\x03" + framed(check, b"", check),
+        "stranger": b"\x04\x00" + framed(check, media[1]),
+        "bound": b"\x02\x00" + framed(check, *media),
+        "bound_later": b"\x16\x1e" + framed(check) + framed(*media),
+        "full": b"\x07\x28" + framed(*media, check),
+        "long": b"\x02\x40" + framed(header(0x80, 96, bytes(1588)), bytes(1601)),
+        "flood": b"\x01\x08" + framed(*[b""] * 70, check),
+    }
+
+
 FOLDERS |= {
+    "tcp": tcp_vectors(),
     "rtp": rtp_vectors(),
     "stun": stun_vectors(),
     "stun_check": stun_vectors(),
