@@ -13,6 +13,7 @@ import {Meter} from './figures.js';
 
 const GATHER_MS = 500;
 const DISCONNECTED_MS = 5000;
+const CONNECT_MS = 10000;  // a browser without a candidate of its own never says that it failed
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 const TAKEOVER_TRIES = 8;
 
@@ -83,6 +84,7 @@ export class Session extends EventTarget {
 
   dropConnection() {
     clearTimeout(this.lossTimer);
+    clearTimeout(this.connectTimer);
     if (!this.pc) return;
     this.pc.onconnectionstatechange = null;
     this.pc.ontrack = null;
@@ -118,6 +120,7 @@ export class Session extends EventTarget {
       if (this.over || this.pc !== pc) return this.sendDelete(false);
       await pc.setRemoteDescription({type: 'answer', sdp: answer});
       this.watchTransport(pc);
+      this.connectTimer = setTimeout(() => this.lost(), CONNECT_MS);
       await this.negotiated(pc);
     } catch (error) {
       if (this.pc === pc && !this.over) this.failedAttempt(error);
@@ -187,6 +190,7 @@ export class Session extends EventTarget {
     clearTimeout(this.lossTimer);
     const state = pc.connectionState;
     if (state === 'connected') {
+      clearTimeout(this.connectTimer);
       this.tries = 0;
       this.wasLive = true;
       this.setState('live');

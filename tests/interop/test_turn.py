@@ -118,6 +118,43 @@ def test_chromium_watches_through_turn_alone(
     publisher.close()
 
 
+RELAYS_ONLY = """{
+  const Native = RTCPeerConnection;
+  window.policies = [];
+  window.RTCPeerConnection = class extends Native {
+    constructor(settings) {
+      window.policies.push((settings.iceServers || []).length);
+      super({...settings, iceTransportPolicy: 'relay'});
+    }
+  };
+}"""
+
+
+@pytest.mark.full  # the page gives it 10 s without
+@pytest.mark.client("Chromium", "coturn")
+@pytest.mark.duty("W10")
+def test_the_page_takes_turn_when_it_does_not_go_without(
+    server: Server, pages: Pages, chromium: Browser, record: Any
+) -> None:
+    """A browser that must not send to the server itself: the page's first attempt is without STUN
+    and TURN, as always, and fails; then it asks for them and plays, by itself."""
+    publisher = pages.publish("fallback", video="H264", audio="PCMA")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.add_init_script(RELAYS_ONLY)
+    page.goto(server.url("/?watch=fallback"))
+    expect(page.locator("#watch-state")).to_have_text("live", timeout=60000)
+    expect(page.locator("#watch-figures")).to_contain_text("640 × 360", timeout=20000)
+    policies = page.evaluate("window.policies")
+    ports = viewer_ports(server, "fallback")
+    record(servers_by_attempt=policies, ports=ports)
+    assert policies[0] == 0
+    assert policies[-1] > 0
+    assert set(ports) & set(RELAYS)
+    context.close()
+    publisher.close()
+
+
 async def relay_only(url: str, line: int) -> tuple[int, str]:
     """An aiortc viewer that may only relay, by one Link line: the packets that it got,
     and the state of its connection."""
