@@ -18,6 +18,7 @@ from .clip import Source, unwrap
 from .lab import Lab, Stream, Tab
 
 SECONDS = 20.0
+SETTLED = 5.0  # seconds after the first picture in which the server learns of the loss
 DELAY = 0.025  # each way
 KINDS = {"random": {"loss": 0.10}, "bursts": {"loss": 0.05, "burst": 5.0}}
 SOURCE = Source(bitrate=2_500_000, gop=2, seconds=20)
@@ -69,6 +70,16 @@ def repaired(video: list[Seen], numbers: list[int], period: int, skip: int = 0) 
     }
 
 
+def _frozen(samples: list[dict[str, Any]], since: float) -> float | None:
+    """Share of the time after ``since`` that the picture stood."""
+    later = [s for s in samples if s["t"] >= since]
+    if len(later) < 2:
+        return None
+    first, last = later[0], later[-1]
+    frozen = last["video"]["totalFreezesDuration"] - first["video"]["totalFreezesDuration"]
+    return round(frozen / (last["t"] - first["t"]), 5)
+
+
 def watched(tab: Tab, link: Link, stream: Stream) -> dict[str, Any]:
     """All figures of a viewer behind a link whose ``down.keep`` is set."""
     kinds = by_kind(link.down.seen)
@@ -96,6 +107,7 @@ def watched(tab: Tab, link: Link, stream: Stream) -> dict[str, Any]:
         "freezes": video["freezeCount"],
         "freeze_s": round(frozen, 3),
         "freeze_share": round(frozen / seconds, 5),
+        "freeze_share_later": _frozen(samples, first["t"] + SETTLED),
         "frames_per_second": round(
             (video["framesDecoded"] - first["video"]["framesDecoded"]) / seconds, 2
         ),

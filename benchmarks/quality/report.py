@@ -70,6 +70,12 @@ def figures(result: dict[str, Any]) -> list[tuple[str, str, str]]:
             "< 1 %",
             f"{_percent(random.get('freeze_share'))} / {_percent(bursts.get('freeze_share'))}",
         ),
+        (
+            "… without the first 5 s",
+            "",
+            f"{_percent(random.get('freeze_share_later'))} / "
+            f"{_percent(bursts.get('freeze_share_later'))}",
+        ),
         ("Chromium publishes 2.5 Mbit/s after, s", "≤ 10", _show(up.get("reach_s"))),
         ("… fits a bottleneck of 1 Mbit/s after, s", "", _show(up.get("settle_s"))),
         ("`rate_recovery_s`: … has its rate again after it", "", _show(up.get("rate_recovery_s"))),

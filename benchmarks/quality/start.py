@@ -20,7 +20,7 @@ from typing import Any
 
 from ..media import FPS
 from .clip import Source
-from .lab import Lab, Part, Stream, Tab
+from .lab import Lab, Part, Stream, Tab, wait_for
 
 PHASE = 6.0  # seconds into the group of pictures
 FORGOTTEN = 14.0  # seconds after which the log has no key frame any more
@@ -137,6 +137,17 @@ def _join(part: Part, place: _Place, join: Join, usual: float) -> dict[str, Any]
     return {"way": join.way, "mbit": join.mbit, **found, "overflowed": overflowed}
 
 
+def _usual(stream: Stream, veteran: Tab) -> float:
+    """The lag of one that has long caught up, seconds; the median of a second of pictures."""
+
+    def settled() -> float | None:
+        last = [lag for _, lag in stream.lags(veteran)[-FPS:]]
+        return statistics.median(last) if len(last) == FPS and max(last) < 0.5 else None
+
+    lag: float = wait_for(settled, "the veteran is live")
+    return lag
+
+
 def _row(group: list[dict[str, Any]]) -> dict[str, Any]:
     """Joins of a kind as one row of medians."""
     row: dict[str, Any] = {"way": group[0]["way"], "mbit": group[0]["mbit"], "joins": len(group)}
@@ -163,8 +174,7 @@ def run(lab: Lab, joins: list[Join] | None = None) -> dict[str, Any]:
         veteran = part.tab(places["log"].server)
         home = places["log"].streams[0]
         veteran.watch(home.name)
-        veteran.wait_frames(2 * FPS)
-        usual = statistics.median(lag for _, lag in home.lags(veteran)[-FPS:])
+        usual = _usual(home, veteran)
         while left:
             join = min(left, key=lambda one: places[one.way].soonest()[0])
             left.remove(join)
