@@ -14,7 +14,7 @@ from ..media import FPS
 from .clip import Source
 from .lab import Lab, Tab
 
-SECONDS = 16.0
+SECONDS = 14.0
 RATE = 500_000
 QUEUE = 62_500  # bytes: a second
 DELAY = 0.025

@@ -25,7 +25,7 @@ from ..server import Server
 from .clip import Source
 from .lab import Lab, Part, Stream, Tab, wait_for
 
-SECONDS = 8.0
+SECONDS = 6.0
 SOUND_LATE = 0.08
 SWITCHES = 3
 BEEPS = 5  # that are judged
