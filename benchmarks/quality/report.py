@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import results
 
+Line = tuple[str, str, str]
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
 
 
@@ -33,10 +34,13 @@ def _rows(scenario: dict[str, Any], **wanted: Any) -> dict[str, Any]:
     )
 
 
-def figures(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+def figures(result: dict[str, Any]) -> list[Line]:
     """(figure, asked, measured); – where a scenario is missing."""
     found = {name: result["scenarios"].get(name, {}) for name in _NAMES}
-    start, loss, narrow, up, sync = (found[name] for name in _NAMES)
+    return [*_starts_and_losses(found["start"], found["loss"]), *_the_rest(found)]
+
+
+def _starts_and_losses(start: dict[str, Any], loss: dict[str, Any]) -> list[Line]:
     links = [_rows(start, way="log", mbit=mbit) for mbit in (0, 20, 10, 5)]
     random, bursts = _rows(loss, loss="random"), _rows(loss, loss="bursts")
     return [
@@ -76,6 +80,12 @@ def figures(result: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"{_percent(random.get('freeze_share_later'))} / "
             f"{_percent(bursts.get('freeze_share_later'))}",
         ),
+    ]
+
+
+def _the_rest(found: dict[str, dict[str, Any]]) -> list[Line]:
+    narrow, up, sync = (found[name] for name in ("narrow", "upstream", "sync"))
+    return [
         ("Chromium publishes 2.5 Mbit/s after, s", "≤ 10", _show(up.get("reach_s"))),
         ("… fits a bottleneck of 1 Mbit/s after, s", "", _show(up.get("settle_s"))),
         ("`rate_recovery_s`: … has its rate again after it", "", _show(up.get("rate_recovery_s"))),
