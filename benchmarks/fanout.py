@@ -368,7 +368,7 @@ def _figures(
         "latency_p99_us": delays["all"]["p99"],
         "latency_us": delays,
         "sampled": {"viewers": samples, **counts},
-        "run_length_mean": round(worker["delay_count"] / runs, 2) if runs else None,
+        "run_length_mean": round(worker["packets"] / runs, 2) if runs else None,
         "run_length_at_sink": round(sum(arrived[:sunk]) / device_runs, 2) if device_runs else None,
         "syscalls_per_packet": round(calls / sent, 4) if sent else None,
         "send_calls_per_packet": round(worker.get("send_calls", 0) / sent, 4) if sent else None,

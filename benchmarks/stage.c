@@ -194,6 +194,7 @@ static uint64_t frame(int key) {
     b.x->now_ns += 33000000;
     rf_peer *p = rf_peer_of(b.x, b.pub);
     uint64_t at = now();
+    b.x->arrival_ns = b.x->now_ns;
     for (int i = 0; i < FRAME; i++)
         rf_append(b.x, p, packet[i], PACKET);
     return now() - at;
@@ -260,7 +261,7 @@ void st_fanout(int rounds, figure *in, figure *out, uint64_t *runs) {
     frame(1);
     while (rf_fanout(b.x, UINT64_MAX))
         ;
-    uint64_t sent = rf_read(&b.x->delay_count), before = rf_read(&b.x->runs);
+    uint64_t sent = rf_read(&b.x->packets), before = rf_read(&b.x->runs);
     for (int r = 0; r < rounds; r++) {
         in->ns += frame(r % 60 == 59);
         uint64_t at = now();
@@ -269,7 +270,7 @@ void st_fanout(int rounds, figure *in, figure *out, uint64_t *runs) {
         out->ns += now() - at;
     }
     in->count = (uint64_t)rounds * FRAME;
-    out->count = rf_read(&b.x->delay_count) - sent;
+    out->count = rf_read(&b.x->packets) - sent;
     *runs = rf_read(&b.x->runs) - before;
 }
 

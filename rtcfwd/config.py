@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rtcfwd import config_access as access
+from rtcfwd import playout
 
 PREFIX = "RTCFWD_"
 
@@ -214,6 +215,10 @@ class Config:
     viewer_backlog: int = _setting(
         1_000_000, _integer(50_000, 100_000_000), "the same, by what waits for it", "BYTES"
     )
+    playout_delay: tuple[int, int] | None = _setting(
+        None, playout.parse, "how long browsers are to hold pictures back; 0: least delay; auto",
+        "MIN-MAX",
+    )  # fmt: skip
     grace: float = _setting(
         10.0, _seconds(0, 3600), "time that viewers wait for a publisher to come back", "S"
     )
@@ -340,7 +345,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE.toml", help="settings file (TOML)")
     for name, item in _FIELDS.items():
         meta = item.metadata
-        default = "" if item.default in ((), "", False) else f" (default {item.default})"
+        default = "" if item.default in ((), "", False, None) else f" (default {item.default})"
         many: dict[str, Any] = {"nargs": "+", "action": "extend"} if meta.get("many") else {}
         if meta.get("switch"):
             many = {"nargs": "?", "const": "yes"}

@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from rtcfwd import __version__
+from rtcfwd.forwarder import delays
 from rtcfwd.forwarder.api import Role, Slow
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.states import SessionState, StreamState
@@ -31,7 +37,7 @@ _WORKER_COUNTERS = {
     "mailboxed": "Datagrams passed to the owner of their tuple",
     "feedback": "Transport-wide feedback packets sent to publishers",
     "kernel_drops": "Datagrams that the kernel dropped before they were read",
-    "delay_count": "Media packets whose delay was measured",
+    "packets": "Media packets sent over UDP, resends too",
 }
 
 
@@ -154,15 +160,18 @@ def _workers(stats: list[dict[str, Any]]) -> Iterator[Metric]:
         for worker, figures in enumerate(stats):
             family.add_metric([str(worker)], figures.get(key, 0))
         yield family
-    delay = CounterMetricFamily(
-        "rtcfwd_worker_delay_seconds", "Time from append to send, media", labels=["worker"]
+    delay = HistogramMetricFamily(
+        "rtcfwd_delay_seconds",
+        "Media packets by the time from the kernel's receive stamp to their send",
+        labels=["worker"],
     )
     drops = CounterMetricFamily(
         "rtcfwd_drops", "Datagrams dropped, by reason", labels=["worker", "reason"]
     )
     peers = GaugeMetricFamily("rtcfwd_worker_peers", "Peers the worker owns", labels=["worker"])
     for worker, figures in enumerate(stats):
-        delay.add_metric([str(worker)], figures.get("delay_ns_sum", 0) / 1e9)
+        stayed = figures.get("delays", {})
+        delay.add_metric([str(worker)], list(delays.octaves(stayed)), stayed.get("sum_ns", 0) / 1e9)
         peers.add_metric([str(worker)], figures.get("peers", 0))
         for reason, count in figures.get("drops", {}).items():
             drops.add_metric([str(worker), reason], count)

@@ -111,7 +111,7 @@ static void resend(rf_ctx *x, rf_peer *p, const request *r, uint64_t index, cons
     } else {
         head = rf_rewrite(p, track, index, g, out, pt, dst);
     }
-    rf_egress_add(x, p, r->kind, RF_NO_PIN, x->now_ns, head, number - RF_OUT_ORIGIN, payload, len);
+    rf_egress_add(x, p, r->kind, RF_NO_PIN, 0, head, number - RF_OUT_ORIGIN, payload, len);
     rf_count(&r->state->resent, 1);
     rf_count(&r->state->resent_bytes, head.total + len);
 }

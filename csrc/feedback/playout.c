@@ -51,7 +51,8 @@ static uint16_t wanted(const rf_ctx *x, rf_view *v, uint16_t now) {
 void rf_playout_tick(rf_ctx *x, rf_peer *p) {
     rf_view *v = p->view;
     rf_view_track_state *s = &v->track[RF_VIDEO];
-    if (!v->setup.start_playout_delay || !v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY] ||
+    if (!v->setup.start_playout_delay || v->setup.playout_fixed ||
+        !v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY] ||
         (s->state != RF_VIEW_LIVE && s->state != RF_VIEW_THIN) || !s->segments ||
         x->now_ns - s->live_ns < SETTLED_NS)
         return;

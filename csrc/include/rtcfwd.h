@@ -24,6 +24,7 @@
 #define RF_LOGS (RF_KINDS + RF_LAYERS - 1) /* audio, then one log a layer */
 #define RF_MAX_PARAMETERS 1024
 #define RF_MAX_EXT_KINDS 16
+#define RF_DELAY_BUCKETS 88 /* four an octave, from 1 us to 8 s: model/delays.h */
 #define RF_NO_PT 255
 
 enum rf_kind { RF_AUDIO = 0, RF_VIDEO = 1, RF_KINDS = 2 };
@@ -175,6 +176,8 @@ typedef struct rf_subscription {
     uint8_t ext_id_of[RF_MAX_EXT_KINDS]; /* enum rf_ext -> the viewer's id, 0: not negotiated */
     uint8_t ext_mixed;                   /* extmap-allow-mixed: two-byte headers too (RFC 8285) */
     uint8_t start_playout_delay;         /* send playout-delay 0/0 at the start */
+    uint8_t playout_fixed; /* … or these two instead, in 10 ms, below 4096, and nothing else */
+    uint16_t playout_min, playout_max;
     char cname[32];
 } rf_subscription;
 
@@ -259,6 +262,13 @@ typedef struct rf_track_stats {
     uint8_t format, codec, active, pad;
 } rf_track_stats;
 
+/* How long media packets stayed: from the kernel's receive stamp (or when they were read, where
+ * there is none) to the return of the send call; UDP viewers that are at the live edge. */
+typedef struct rf_delay_stats {
+    uint64_t sum_ns, max_ns, count;
+    uint64_t bucket[RF_DELAY_BUCKETS]; /* each below rf_delay_bound() of its number */
+} rf_delay_stats;
+
 typedef struct rf_stream_stats {
     rf_track_stats track[RF_KINDS]; /* video: all layers together, the best one's format */
     rf_track_stats layer[RF_LAYERS];
@@ -268,6 +278,7 @@ typedef struct rf_stream_stats {
     uint32_t worker;
     uint32_t derived_viewers; /* of its derived log, see rf_view_track */
     uint64_t feedback_sent;   /* transport-wide feedback packets to its publishers */
+    rf_delay_stats delays;    /* of the last 30 to 60 s; a packet counts for each viewer */
 } rf_stream_stats;
 
 typedef struct rf_view_track_stats {
@@ -301,12 +312,13 @@ typedef struct rf_peer_stats {
 typedef struct rf_worker_stats {
     uint64_t turns, received, received_bytes, sent, sent_bytes;
     uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
-    uint64_t feedback;                  /* transport-wide feedback packets to publishers */
-    uint64_t checks;                    /* STUN checks answered without the control plane */
-    uint64_t kernel_drops;              /* SO_RXQ_OVFL */
-    uint64_t delay_ns_sum, delay_count; /* append to send, media only */
-    uint64_t runs;      /* … and the messages they left in (GSO runs and singles) */
-    uint64_t drops[64]; /* by enum rf_drop */
+    uint64_t feedback;     /* transport-wide feedback packets to publishers */
+    uint64_t checks;       /* STUN checks answered without the control plane */
+    uint64_t kernel_drops; /* SO_RXQ_OVFL */
+    uint64_t packets;      /* media, resends too, that left by UDP */
+    uint64_t runs;         /* … and the messages they left in (GSO runs and singles) */
+    rf_delay_stats delays; /* since the start */
+    uint64_t drops[64];    /* by enum rf_drop */
     uint32_t peers;
     uint32_t receive_buffer, send_buffer; /* what the kernel gave */
     uint32_t asked_buffer;                /* … of so much; 0: no socket */
@@ -343,6 +355,8 @@ int rf_get_memory(rf_forwarder *f, rf_memory *out);
 const char *rf_strerror(int err);
 const char *rf_drop_name(int drop);
 const char *rf_drop_text(int drop);
+/* A delay bucket's end in ns (exclusive); UINT64_MAX: the last, which has none. */
+uint64_t rf_delay_bound(int bucket);
 const char *rf_ext_uri(int kind);
 
 #endif

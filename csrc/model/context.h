@@ -9,6 +9,7 @@
 #include "base/counter.h"
 #include "base/drop.h"
 #include "base/queue.h"
+#include "model/delays.h"
 #include "model/lookup.h"
 #include "model/peer.h"
 #include "net/net.h"
@@ -83,8 +84,8 @@ typedef struct rf_sub { /* this worker's viewers of one stream */
 
 typedef struct rf_job_info {
     rf_peer *peer;
-    uint64_t index; /* of the slot; RF_NO_PIN for a resend */
-    uint64_t arrival_ns;
+    uint64_t index;      /* of the slot; RF_NO_PIN for a resend */
+    uint64_t arrival_ns; /* 0: its delay says nothing of us (a resend, a backlog) */
     uint8_t kind;
 } rf_job_info;
 
@@ -157,7 +158,8 @@ typedef struct rf_ctx {
 
     /* figures */
     rf_counter turns, received, received_bytes, wakeups, punts, mailboxed, checks, feedback;
-    rf_counter delay_sum, delay_count, runs;
+    rf_counter packets, runs;
+    rf_delays delays;
     rf_counter drops[RF_DROP_COUNT];
 } rf_ctx;
 

@@ -4,6 +4,7 @@
 #ifndef RF_MODEL_STREAM_H
 #define RF_MODEL_STREAM_H
 
+#include "model/delays.h"
 #include "model/derived.h"
 
 typedef struct rf_stream {
@@ -20,6 +21,7 @@ typedef struct rf_stream {
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
     rf_counter feedback_sent;         /* transport-wide, to its publishers */
+    rf_recent_delays *delays;         /* owned: of each worker, which writes its own */
     _Atomic uint32_t keyframe_wanted; /* bit i: of log i */
     _Atomic uint8_t line_epoch;       /* of the clock lines: another publication, or source */
     _Atomic uint32_t refs;            /* workers that may still hold a pointer */

@@ -14,6 +14,7 @@
 typedef struct cell {
     rf_path path;
     uint32_t len;
+    uint64_t at_ns; /* when it came */
     uint8_t data[RF_MAX_DATAGRAM];
 } cell;
 
@@ -23,7 +24,7 @@ typedef struct memory_net {
     uint8_t buffers[RF_NET_BATCH][RF_MAX_DATAGRAM + RF_SRTP_TRAILER];
 } memory_net;
 
-static int put(rf_queue *q, const rf_path *path, const uint8_t *data, size_t len) {
+static int put(rf_queue *q, const rf_path *path, const uint8_t *data, size_t len, uint64_t at_ns) {
     uint64_t ticket;
     if (len > RF_MAX_DATAGRAM)
         return RF_EINVAL;
@@ -32,6 +33,7 @@ static int put(rf_queue *q, const rf_path *path, const uint8_t *data, size_t len
         return RF_EFULL;
     c->path = *path;
     c->len = (uint32_t)len;
+    c->at_ns = at_ns;
     memcpy(c->data, data, len);
     rf_queue_publish(q, ticket);
     return RF_OK;
@@ -48,7 +50,7 @@ static int receive(rf_net *n, rf_datagram *out, int max) {
         out[count].path = c->path;
         out[count].len = c->len;
         out[count].data = m->buffers[count];
-        out[count].at_ns = 0;
+        out[count].at_ns = c->at_ns;
         memcpy(m->buffers[count], c->data, c->len);
         rf_queue_release(&m->in, ticket);
         count++;
@@ -66,7 +68,7 @@ static enum rf_sent send_all(rf_net *n, const rf_message *messages, int count, i
             return RF_SENT_AGAIN;
         for (uint32_t at = 0; at < msg->len; at += msg->segment) {
             uint32_t len = msg->len - at < msg->segment ? msg->len - at : msg->segment;
-            if (put(&m->out, msg->path, msg->data + at, len) == RF_OK) {
+            if (put(&m->out, msg->path, msg->data + at, len, 0) == RF_OK) {
                 rf_count(&n->counters.sent, 1);
                 rf_count(&n->counters.sent_bytes, len);
             }
@@ -103,12 +105,13 @@ int rf_memory_open(const rf_config *config, rf_net **out) {
     return RF_OK;
 }
 
-int rf_memory_inject(rf_net *n, const rf_path *path, const uint8_t *data, size_t len) {
-    return put(&((memory_net *)n)->in, path, data, len);
+int rf_memory_inject(rf_net *n, const rf_path *path, const uint8_t *data, size_t len,
+                     uint64_t now_ns) {
+    return put(&((memory_net *)n)->in, path, data, len, now_ns);
 }
 
 int rf_memory_send_one(rf_net *n, const rf_path *path, const uint8_t *data, size_t len) {
-    return put(&((memory_net *)n)->out, path, data, len);
+    return put(&((memory_net *)n)->out, path, data, len, 0);
 }
 
 int rf_memory_take(rf_net *n, rf_path *path, uint8_t *out, size_t cap) {

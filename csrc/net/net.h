@@ -67,7 +67,8 @@ int rf_udp_open(const rf_config *config, uint16_t port, rf_net **out, uint16_t *
 int rf_udp_send_one(rf_net *n, const rf_path *path, const uint8_t *data, size_t len);
 
 int rf_memory_open(const rf_config *config, rf_net **out);
-int rf_memory_inject(rf_net *n, const rf_path *path, const uint8_t *data, size_t len);
+int rf_memory_inject(rf_net *n, const rf_path *path, const uint8_t *data, size_t len,
+                     uint64_t now_ns);
 int rf_memory_take(rf_net *n, rf_path *path, uint8_t *out, size_t cap);
 int rf_memory_send_one(rf_net *n, const rf_path *path, const uint8_t *data, size_t len);
 

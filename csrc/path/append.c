@@ -20,6 +20,7 @@ enum {
     FIRST_EXT = 1 << 16,
     KEY_REACH = 16
 };
+static const uint64_t LONGEST_WAIT_NS = 5000000000u; /* to be read; older stamps are not believed */
 
 typedef struct arrival {
     rf_rtp rtp;
@@ -138,8 +139,8 @@ static int undo_rtx(rf_source *s, arrival *a) {
 
 /* ---- sequence and clock ---- */
 
-static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t now_ns, uint32_t rate) {
-    uint32_t transit = rf_ticks(now_ns, rate) - rtp->ts;
+static void jitter(rf_source *s, const rf_rtp *rtp, uint64_t arrival_ns, uint32_t rate) {
+    uint32_t transit = rf_ticks(arrival_ns, rate) - rtp->ts;
     if (s->received > 1) {
         int32_t d = (int32_t)(transit - s->transit);
         s->jitter += ((d < 0 ? -(double)d : (double)d) - s->jitter) / 16.0;
@@ -307,7 +308,8 @@ static void to_log(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const 
         return;
     }
     slot->stream_seq = stream_seq;
-    slot->arrival_ns = x->now_ns;
+    /* Never after the turn's time, which ages are taken from. */
+    slot->arrival_ns = x->now_ns - x->arrival_ns < LONGEST_WAIT_NS ? x->arrival_ns : x->now_ns;
     slot->ts = a->rtp.ts + s->ts_delta;
     slot->marker = a->rtp.marker | s->spurt; /* RFC 3551 section 4.1 */
     s->spurt = 0;
@@ -483,7 +485,7 @@ void rf_append(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
     }
     if (!a.is_rtx) {
         s->received++;
-        jitter(s, &a.rtp, x->now_ns, p->pub->setup.track[a.kind].clock_rate);
+        jitter(s, &a.rtp, x->arrival_ns, p->pub->setup.track[a.kind].clock_rate);
     }
     liveness(x, p, s, &a);
     if (rf_gaps_note(s, a.ext, x->now_ns))

@@ -92,6 +92,30 @@ static void take_back(rf_ctx *x, int first) {
     rf_drop(x, RF_DROP_send_again);
 }
 
+/* How long the packets of the first `count` messages stayed; a run goes by its first packet, which
+ * is its oldest. Viewers get the same packets one after the other, so most notes are of several. */
+static void note_delays(rf_ctx *x, int count) {
+    uint64_t now = rf_clock_now(x), arrival_ns = 0, packets = 0;
+    rf_stream *stream = NULL;
+    for (int m = 0; m <= count; m++) {
+        const rf_job_info *first = m < count ? &x->info[x->first_job[m]] : NULL;
+        if (first && first->arrival_ns == arrival_ns && first->peer->stream == stream) {
+            packets += x->messages[m].count;
+            continue;
+        }
+        if (arrival_ns) {
+            uint64_t stayed = now - arrival_ns;
+            rf_delays_note(&x->delays, stayed, packets);
+            rf_recent_delays_note(&stream->delays[x->worker], now, stayed, packets);
+        }
+        if (first) {
+            arrival_ns = first->arrival_ns;
+            stream = first->peer->stream;
+            packets = x->messages[m].count;
+        }
+    }
+}
+
 void rf_egress_flush(rf_ctx *x) {
     if (!x->job_count)
         return;
@@ -105,11 +129,8 @@ void rf_egress_flush(rf_ctx *x) {
     }
     if (x->legs)
         rf_legs_send(x, sent_jobs);
-    uint64_t now = rf_clock_now(x), sum = 0;
-    for (int i = 0; i < sent_jobs; i++)
-        sum += now - x->info[i].arrival_ns;
-    rf_count(&x->delay_sum, sum);
-    rf_count(&x->delay_count, (uint64_t)sent_jobs);
+    note_delays(x, done);
+    rf_count(&x->packets, (uint64_t)sent_jobs);
     rf_count(&x->runs, (uint64_t)done);
     x->job_count = 0;
     x->slab_at = 0;

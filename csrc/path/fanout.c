@@ -146,7 +146,8 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
         s->open_frame = !slot->marker;
     }
     rf_head head = rf_rewrite(p, t, index, g, out, pt, dst);
-    rf_egress_add(x, p, t->kind, index, slot->arrival_ns, head, out - RF_OUT_ORIGIN, payload,
+    uint64_t arrival_ns = s->state == RF_VIEW_LIVE ? slot->arrival_ns : 0;
+    rf_egress_add(x, p, t->kind, index, arrival_ns, head, out - RF_OUT_ORIGIN, payload,
                   slot->payload_len);
     rf_count(&s->packets, 1);
     rf_count(&s->bytes, head.total + slot->payload_len);

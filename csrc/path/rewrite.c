@@ -3,7 +3,8 @@
  * A pure function of the slot and the segment: nothing here may depend on the time of sending, or a
  * resend on the same SSRC would put two contents under one nonce. The first packets of a viewer's
  * first segment carry MID (RFC 9143) and, where wanted, playout-delay 0/0 for a quick start; those
- * of segments that were made for it (feedback/playout.c), another delay. */
+ * of segments that were made for it (feedback/playout.c), another delay; where the delay is fixed,
+ * that one. */
 #include "base/cursor.h"
 #include "path/path.h"
 #include "wire/hdrext.h"
@@ -23,9 +24,11 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     int count = 0;
     int greeting = segment->greets && slot->stream_seq - segment->first_stream < RF_GREETING;
     int delay_told = 0;
-    unsigned most = segment->delay & RF_DELAY_FREE ? 0xFFF : 0;
-    const uint8_t delay[3] = {(uint8_t)(segment->delay >> 4 & 0xFF),
-                              (uint8_t)((segment->delay << 4 & 0xF0) | most >> 8), (uint8_t)most};
+    int fixed = v->setup.playout_fixed;
+    unsigned least = fixed ? v->setup.playout_min : segment->delay & 0xFFFu;
+    unsigned most = fixed ? v->setup.playout_max : segment->delay & RF_DELAY_FREE ? 0xFFF : 0;
+    const uint8_t delay[3] = {(uint8_t)(least >> 4), (uint8_t)((least << 4 & 0xF0) | most >> 8),
+                              (uint8_t)most};
     if (!greeting && !slot->ext_count)
         return 0;
     if (greeting && setup->mid_len && v->setup.ext_id_of[RF_EXT_MID]) {

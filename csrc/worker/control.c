@@ -97,6 +97,13 @@ int rf_stream_open(rf_forwarder *f, rf_handle *stream) {
         free(s);
         return RF_ENOMEM;
     }
+    s->delays = calloc((size_t)f->workers, sizeof *s->delays);
+    if (!s->delays) {
+        rf_track_free(&s->track[RF_AUDIO]);
+        rf_track_free(&s->track[RF_VIDEO]);
+        free(s);
+        return RF_ENOMEM;
+    }
     int least = 0;
     for (int w = 1; w < f->workers; w++)
         if (f->load[w] < f->load[least])
@@ -147,6 +154,7 @@ void rf_control_stream_gone(rf_forwarder *f, rf_handle h) {
     for (int i = 0; i < RF_LOGS; i++)
         rf_track_free(&s->track[i]);
     rf_derived_free(s->derived);
+    free(s->delays);
     free(s);
 }
 

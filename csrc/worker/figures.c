@@ -75,6 +75,8 @@ int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out)
     out->worker = s->owner;
     out->derived_viewers = s->derived_viewers;
     out->feedback_sent = rf_read(&s->feedback_sent);
+    for (int w = 0; w < f->workers; w++)
+        rf_recent_delays_add(&s->delays[w], &out->delays);
     return RF_OK;
 }
 
@@ -157,8 +159,8 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->feedback = rf_read(&x->feedback);
     out->checks = rf_read(&x->checks);
     out->kernel_drops = rf_read(&n->kernel_drops);
-    out->delay_ns_sum = rf_read(&x->delay_sum);
-    out->delay_count = rf_read(&x->delay_count);
+    out->packets = rf_read(&x->packets);
+    rf_delays_add(&x->delays, &out->delays);
     out->runs = rf_read(&x->runs);
     for (int i = 0; i < RF_DROP_COUNT && i < 64; i++)
         out->drops[i] = rf_read(&x->drops[i]);
@@ -189,8 +191,8 @@ static uint64_t worker_bytes(const rf_forwarder *f, const rf_ctx *x) {
     return n + queue_bytes(&x->notices) + queue_bytes(&f->shared.mailbox[x->worker].queue);
 }
 
-static uint64_t stream_bytes(const rf_stream *s) {
-    uint64_t n = sizeof *s;
+static uint64_t stream_bytes(const rf_forwarder *f, const rf_stream *s) {
+    uint64_t n = sizeof *s + (uint64_t)f->workers * sizeof *s->delays;
     for (int k = 0; k < rf_stream_logs(s); k++)
         n += (s->track[k].mask + 1) *
              (sizeof *s->track[k].slots + RF_SLOT_STRIDE + sizeof *s->track[k].by_seq);
@@ -210,7 +212,7 @@ int rf_get_memory(rf_forwarder *f, rf_memory *out) {
         out->workers += worker_bytes(f, &f->worker[w]->ctx);
     out->tcp = f->shared.tcp ? rf_tcp_memory(f->shared.tcp) : 0;
     for (uint32_t i = 0; i < f->config.max_streams; i++)
-        out->streams += f->streams[i].stream ? stream_bytes(f->streams[i].stream) : 0;
+        out->streams += f->streams[i].stream ? stream_bytes(f, f->streams[i].stream) : 0;
     for (uint32_t i = 0; i < f->config.max_peers; i++) {
         const rf_peer *p = f->peers[i].peer;
         if (!p)

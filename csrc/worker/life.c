@@ -203,7 +203,7 @@ int rf_inject(rf_forwarder *f, int worker, const rf_path *path, const uint8_t *d
     if (!f->config.in_memory || worker < 0 || worker >= f->workers)
         return RF_EINVAL;
     f->worker[worker]->ctx.now_ns = now_ns;
-    return rf_memory_inject(f->worker[worker]->ctx.net, path, data, len);
+    return rf_memory_inject(f->worker[worker]->ctx.net, path, data, len, now_ns);
 }
 
 int rf_turn(rf_forwarder *f, int worker, uint64_t now_ns) {

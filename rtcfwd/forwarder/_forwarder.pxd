@@ -158,6 +158,9 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t ext_id_of[16]
         uint8_t ext_mixed
         uint8_t start_playout_delay
+        uint8_t playout_fixed
+        uint16_t playout_min
+        uint16_t playout_max
         char cname[32]
 
     int rf_peer_publish(rf_forwarder *f, rf_handle peer, const rf_publication *p) noexcept
@@ -227,6 +230,12 @@ cdef extern from "rtcfwd.h" nogil:
         uint8_t codec
         uint8_t active
 
+    ctypedef struct rf_delay_stats:
+        uint64_t sum_ns
+        uint64_t max_ns
+        uint64_t count
+        uint64_t bucket[88]
+
     ctypedef struct rf_stream_stats:
         rf_track_stats track[2]
         rf_track_stats layer[4]
@@ -236,6 +245,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t worker
         uint32_t derived_viewers
         uint64_t feedback_sent
+        rf_delay_stats delays
 
     ctypedef struct rf_view_track_stats:
         uint64_t packets
@@ -285,9 +295,9 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t feedback
         uint64_t checks
         uint64_t kernel_drops
-        uint64_t delay_ns_sum
-        uint64_t delay_count
+        uint64_t packets
         uint64_t runs
+        rf_delay_stats delays
         uint64_t drops[64]
         uint32_t peers
         uint32_t receive_buffer
@@ -325,4 +335,5 @@ cdef extern from "rtcfwd.h" nogil:
     const char *rf_strerror(int err) noexcept
     const char *rf_drop_name(int drop) noexcept
     const char *rf_drop_text(int drop) noexcept
+    uint64_t rf_delay_bound(int bucket) noexcept
     const char *rf_ext_uri(int kind) noexcept

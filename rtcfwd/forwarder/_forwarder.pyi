@@ -15,6 +15,8 @@ from rtcfwd.forwarder.api import (
 )
 
 DROPS: Final[tuple[str, ...]]
+DELAY_BOUNDS: Final[tuple[int, ...]]
+"""Ends of the delay buckets in ns; the last one's stands for none"""
 """Names of the drop reasons, in the order of csrc/base/drop.h."""
 DROP_TEXTS: Final[dict[str, str]]
 """Drop reason -> one line that explains it."""

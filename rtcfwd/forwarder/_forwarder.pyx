@@ -64,6 +64,7 @@ cdef object _text(const char *s):
 
 
 DROPS = tuple(_named(0, lambda i: _text(rf_drop_name(i))))
+DELAY_BOUNDS = tuple(rf_delay_bound(i) for i in range(88))
 DROP_TEXTS = {name: _text(rf_drop_text(i)) for i, name in enumerate(DROPS)}
 EXTENSIONS = _named(1, lambda i: _text(rf_ext_uri(i)))
 ENUMS = {
@@ -373,7 +374,7 @@ cdef class CompiledForwarder:
         best = s.best if s.best < s.layers else None
         return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks, "layers": layers,
                 "best_layer": best, "derived_viewers": s.derived_viewers,
-                "feedback_sent": s.feedback_sent}
+                "feedback_sent": s.feedback_sent, "delays": {**s.delays, "ends": DELAY_BOUNDS}}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s
@@ -400,6 +401,7 @@ cdef class CompiledForwarder:
         for worker in range(self._workers):
             _check(rf_get_worker_stats(self._open(), worker, &s))
             out = s
+            out["delays"]["ends"] = DELAY_BOUNDS
             out["drops"] = {name: s.drops[<int>i] for i, name in enumerate(DROPS)}
             all_workers.append(out)
         return all_workers

@@ -201,6 +201,11 @@ cdef int _to_subscription(object subscription, rf_subscription *s) except -1:
             s.ext_id_of[<int>kind] = <uint8_t>value
     s.ext_mixed = bool(subscription.mixed)
     s.start_playout_delay = bool(subscription.start_playout_delay)
+    if subscription.playout is not None:
+        least, most = subscription.playout
+        s.playout_fixed = 1
+        s.playout_max = <uint16_t>(_integer("playout: max", most, 0, 40950) // 10)
+        s.playout_min = <uint16_t>(_integer("playout: min", least, 0, most) // 10)
     cdef bytes cname = _string("cname", subscription.cname, sizeof(s.cname) - 1)
     memcpy(s.cname, <const char *>cname, len(cname))
     return 0

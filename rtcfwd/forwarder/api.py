@@ -136,6 +136,8 @@ class Subscription:
     extensions: dict[str, int]  # URI -> the viewer's id
     cname: str
     start_playout_delay: bool = True
+    playout: tuple[int, int] | None = None
+    """playout-delay that is told at the start and holds for good: least and most, ms"""
     mixed: bool = False
     """extmap-allow-mixed: extensions that need it may go in the two-byte form (RFC 8285)"""
 
@@ -316,7 +318,8 @@ class Forwarder(Protocol):
 
     def stream_stats(self, stream: StreamHandle) -> dict[str, Any]:
         """``tracks``: figures by kind, video's layers added up. ``layers``: those of each simulcast
-        layer in the order of ``rids``, empty without. ``best_layer``: index or None."""
+        layer in the order of ``rids``, empty without. ``best_layer``: index or None. ``delays``:
+        how long media stayed, for delays.quantiles."""
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]: ...
 

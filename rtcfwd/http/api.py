@@ -23,6 +23,7 @@ from aiohttp import web
 
 from rtcfwd import __version__
 from rtcfwd.forwarder.api import ForwarderError, Kind
+from rtcfwd.forwarder.delays import quantiles
 from rtcfwd.session.ids import is_stream_name
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
@@ -84,7 +85,10 @@ class Api:
                 "tcp_port": self._tcp_port,
                 "tcp_stats": forwarder.tcp_stats(),
                 "addresses": self._addresses,
-                "worker_stats": forwarder.worker_stats(),
+                "worker_stats": [
+                    {**figures, "delays": quantiles(figures.get("delays", {}))}
+                    for figures in forwarder.worker_stats()
+                ],
                 "control_drops": dict(registry.counts.drops),
                 "memory": await asyncio.to_thread(resident_bytes),
                 "forwarder_memory": forwarder.memory_stats(),
@@ -127,6 +131,7 @@ class Api:
             "warnings": [asdict(warning) for warning in stream.diagnosis.warnings],
             "viewers": len(stream.viewers),
             "feedback_sent": stats.get("feedback_sent", 0),
+            "delay_ms": quantiles(stats.get("delays", {})),
             "published": stream.publisher is not None,
             "publications": stream.publications,
             "age": round(now - stream.opened_at, 1),

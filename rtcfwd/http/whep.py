@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from rtcfwd import playout
 from rtcfwd.session.registry import Registry
+from rtcfwd.session.session import Session
 
 from .events import links
 from .headers import SDP, has_media_type
+from .problems import Problem
 from .whip import Endpoint, location, stream_name
 
 
 class ViewerEndpoint(Endpoint):
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.view)
+        self._view = registry.view
         self._counter_offer = registry.counter_offer
 
     async def post(self, request: web.Request) -> web.Response:
@@ -31,6 +35,15 @@ class ViewerEndpoint(Endpoint):
         for link in links(response.headers["Location"]):
             response.headers.add("Link", link)
         return response
+
+    def join(self, request: web.Request, name: str, body: bytes) -> Session:
+        """``?playout=MIN-MAX``: this viewer's playout delay in ms (rtcfwd/playout.py)."""
+        asked = request.query.get("playout", "auto")
+        try:
+            wanted = playout.parse(asked)
+        except ValueError as error:
+            raise Problem(400, "Bad query", f"playout {error}.") from None
+        return self._view(name, body, wanted)
 
     def _counter(self, request: web.Request) -> web.Response:
         offer = self._counter_offer(stream_name(request))

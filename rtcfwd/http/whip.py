@@ -60,7 +60,7 @@ class Endpoint:
                 f"POST the SDP offer with Content-Type: {SDP}.",
                 {"Accept": SDP, "Accept-Post": SDP},
             )
-        session = self._join(name, await request.read())
+        session = self.join(request, name, await request.read())
         return web.Response(
             status=201,
             body=session.sdp,
@@ -71,6 +71,9 @@ class Endpoint:
                 "Accept-Patch": FRAGMENT,
             },
         )
+
+    def join(self, request: web.Request, name: str, body: bytes) -> Session:
+        return self._join(name, body)
 
     async def get(self, request: web.Request) -> web.Response:
         stream_name(request)

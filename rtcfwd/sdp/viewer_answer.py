@@ -64,9 +64,11 @@ def negotiate_viewer(
     live: Mapping[Kind, int],
     ids: Ids,
     mux_only: bool = True,
+    playout: tuple[int, int] | None = None,
 ) -> ViewerAnswer:
     """Answer a viewer. ``live``: the format index of each kind that is published now; empty when
-    nothing is (wait mode). Raises SdpError 422 when nothing live could be shown."""
+    nothing is (wait mode). ``playout``: least and most delay to tell, ms; None: as suits. Raises
+    SdpError 422 when nothing live could be shown."""
     one_section_a_kind(offer)
     served: dict[int, list[PayloadType]] = {}
     for section in offer.media:
@@ -110,6 +112,7 @@ def negotiate_viewer(
         extensions=dict(extensions.id_of),
         cname=ids.cname,
         start_playout_delay=PLAYOUT_DELAY in extensions.id_of,
+        playout=playout,
         mixed=all(s.offer.allow_mixed or offer.allow_mixed for s in sections if s.payload_types),
     )
     return ViewerAnswer(sdp, setup, subscription, answered)

@@ -181,8 +181,9 @@ class Registry:
         self._follow_formats(stream, changed)
         return session
 
-    def view(self, name: str, body: bytes) -> Session:
-        """A WHEP POST. Raises SdpError, :class:`Refused`."""
+    def view(self, name: str, body: bytes, playout: tuple[int, int] | None = None) -> Session:
+        """A WHEP POST. ``playout``: this viewer's own playout delay, else the configuration's.
+        Raises SdpError, :class:`Refused`."""
         offer = parse_offer(body)
         self._check_draining()
         stream = self.streams.get(name)
@@ -205,6 +206,7 @@ class Registry:
                 formats=stream.formats,
                 live=stream.live,
                 ids=Ids(names.new_origin(), stream.stream_id, names.new_cname(), *ssrcs),
+                playout=playout or self.config.playout_delay,
             )
             session = self._session(Role.VIEWER, stream, offer, agent, answer, ssrcs)
         except BaseException:

@@ -2,7 +2,8 @@
  *
  * Links and automation: /?watch=NAME, and /?publish=NAME&source=pattern|camera|screen&video=H264&
  * audio=PCMA&size=640x360&b=2500&auto=1 (b: video kbit/s at most; auto: publish without a click).
- * &token=TOKEN where the server wants one; &relay=1 goes by TURN only.
+ * &token=TOKEN where the server wants one; &relay=1 goes by TURN only; with watch, &playout=MIN-MAX
+ * (ms; 0: least delay) is passed to the server.
  *
  * Test hook: window.rtcfwd.publisher and .viewer are null or the current session with
  *   .pc            the RTCPeerConnection (a new one after each reconnect)
@@ -28,6 +29,7 @@ const endpoint = (kind, name) => new URL(`${kind}/${encodeURIComponent(name)}`, 
 
 const NOBODY = $('live-empty').textContent;
 let listRefused = false;  // the list of streams wants another token
+let liveNow = [];  // the list of streams, as the server last gave it
 let source = null;  // {stream, stop()} of the running publication
 
 // -- what both panels share
@@ -73,10 +75,10 @@ function showFigures(panel, rows) {
       return tile;
     }));
   }
-  rows.forEach(([label, text], i) => {
+  rows.forEach(([label, text, explanation], i) => {
     list.children[i].firstChild.textContent = label;
     list.children[i].lastChild.textContent = text;
-    list.children[i].lastChild.title = text;
+    list.children[i].title = explanation || text;
   });
 }
 
@@ -85,7 +87,8 @@ async function refreshFigures() {
     if (!session || session.state !== 'live') continue;
     const figures = await session.figures();
     if (!figures || session.state !== 'live') continue;
-    showFigures(panel, describe(figures, panel === 'watch'));
+    const listed = panel === 'watch' ? liveNow.find(stream => stream.name === session.name) : null;
+    showFigures(panel, describe(figures, panel === 'watch', listed?.delay_ms));
     if (panel === 'watch') noteStill(session, figures);
   }
 }
@@ -103,7 +106,9 @@ function noteStill(viewer, figures) {
 function watch(name) {
   stopWatching();
   $('watch-name').value = name;
-  const viewer = hook.viewer = new Viewer(endpoint('whep', name), $('watch-video'));
+  const playout = query.get('playout');
+  const url = endpoint('whep', name) + (playout ? `?playout=${encodeURIComponent(playout)}` : '');
+  const viewer = hook.viewer = new Viewer(url, $('watch-video'));
   viewer.name = name;
   viewer.addEventListener('state', () => {
     if (viewer !== hook.viewer) return;
@@ -253,6 +258,7 @@ async function refreshStreams() {
     state.textContent = 'The server does not answer.';
     return;
   }
+  liveNow = streams;
   const live = streams.filter(stream => stream.state === 'live' || stream.state === 'interrupted');
   const viewers = live.reduce((sum, stream) => sum + (stream.viewers || 0), 0);
   state.textContent = live.length ? `${count(live.length, 'stream')}, ${count(viewers, 'viewer')}` : '';

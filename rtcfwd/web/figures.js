@@ -2,10 +2,14 @@
  *
  * Meter.read() returns a plain object; rates are over the time since the read before:
  *   width, height, fps, bitrate (bit/s, all media), lost (packets), lossShare (0..1, since the last
- *   read), rttMs, delayMs (viewer: mean time in the jitter buffer + RTT / 2), videoCodec,
- *   audioCodec, frames, freezes, freezeSeconds, dropped, limitedBy (publisher), firstFrameMs.
+ *   read), rttMs, delayMs (viewer: mean time in the jitter buffer + RTT / 2), bufferMs (the former
+ *   alone), lensMs (lens.js), videoCodec, audioCodec, frames, freezes, freezeSeconds, dropped,
+ *   limitedBy (publisher), firstFrameMs.
  * What is not known is null.
  */
+
+const LENS = 'From the picture\'s taking to its showing, by the clocks of the publisher and of this machine';
+const NO_LENS = 'The publisher or this browser does not tell when pictures were taken, or a clock is wrong';
 
 export class Meter {
   constructor(pc, session) {
@@ -44,6 +48,8 @@ export class Meter {
       lossShare: packets + lost > 0 ? Math.max(0, lost) / (packets + Math.max(0, lost)) : 0,
       rttMs,
       delayMs: viewing && buffered !== null ? buffered + (rttMs ?? 0) / 2 : null,
+      bufferMs: viewing ? buffered : null,
+      lensMs: this.session.lens?.ms() ?? null,
       videoCodec: found.videoCodec,
       audioCodec: found.audioCodec,
       frames: sum.frames,
@@ -88,8 +94,8 @@ function totals(found, viewing) {
   };
 }
 
-/** [label, text] pairs for the page. */
-export function describe(f, viewing) {
+/** [label, text, explanation?] for the page. `server`: `delay_ms` of the stream, where it is known. */
+export function describe(f, viewing, server = null) {
   const or = (value, text) => (value === null || value === undefined ? '–' : text(value));
   const codecs = [f.videoCodec, f.audioCodec].filter(Boolean).join(' · ') || '–';
   const rows = [
@@ -101,9 +107,13 @@ export function describe(f, viewing) {
   ];
   if (viewing) {
     rows.push(
-      ['Delay', or(f.delayMs, v => `${v.toFixed(0)} ms`)],
       ['Freezes', or(f.freezes, v => (v ? `${v} · ${f.freezeSeconds.toFixed(1)} s` : '0'))],
+      ['Dropped', or(f.dropped, v => `${v} of ${v + f.frames}`), 'Pictures that came and were not shown'],
       ['First picture', or(f.firstFrameMs, v => `${v.toFixed(0)} ms`)],
+      ['Lens to screen', f.lensMs === null ? 'not known' : `${f.lensMs.toFixed(0)} ms`, f.lensMs === null ? NO_LENS : LENS],
+      ['In the server', or(server?.p50, v => `${v.toFixed(1)} ms · ${server.p99.toFixed(1)}`), 'From its network card to its network card: half of all packets, 99 of 100'],
+      ['Buffer', or(f.bufferMs, v => `${v.toFixed(0)} ms`), 'How long this browser holds pictures back against jitter'],
+      ['Round trip', or(f.rttMs, v => `${v.toFixed(v < 10 ? 1 : 0)} ms`)],
     );
   } else {
     rows.push(

@@ -10,6 +10,7 @@
 
 import {access, iceServers, withToken} from './access.js';
 import {Meter} from './figures.js';
+import {askForCaptureTime, Lens} from './lens.js';
 
 const GATHER_MS = 500;
 const DISCONNECTED_MS = 5000;
@@ -232,6 +233,7 @@ export class Publisher extends Session {
     for (const track of this.stream.getTracks()) {
       const transceiver = pc.addTransceiver(track, {direction: 'sendonly', streams: [this.stream]});
       preferCodec(transceiver, track.kind, this[track.kind]);
+      askForCaptureTime(transceiver);
     }
   }
 
@@ -263,8 +265,8 @@ export class Viewer extends Session {
   }
 
   async prepare(pc) {
-    pc.addTransceiver('video', {direction: 'recvonly'});
-    pc.addTransceiver('audio', {direction: 'recvonly'});
+    for (const kind of ['video', 'audio']) askForCaptureTime(pc.addTransceiver(kind, {direction: 'recvonly'}));
+    this.lens = new Lens(pc, this.element);
     const stream = new MediaStream();
     pc.ontrack = ({track}) => {
       stream.addTrack(track);

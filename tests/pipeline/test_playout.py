@@ -75,3 +75,16 @@ def test_who_has_not_negotiated_it_is_told_nothing() -> None:
         viewer, _ = w.viewer(ViewerSetup(mid=False), up=LOSSY, down=LOSSY)
         w.run(5)
         assert not any(p.extensions for p in viewer.in_order(VIDEO))
+
+
+@pytest.mark.parametrize("wanted", [(0, 0), (0, 100), (200, 40950)])
+def test_a_fixed_delay_stays_whatever_is_lost(wanted: tuple[int, int]) -> None:
+    """Also behind a key frame that it jumps to; one content a nonce is watched by the wire."""
+    with World(seed=6) as w:
+        w.publisher()
+        w.run(0.5)
+        setup = ViewerSetup(extensions=EXTENSIONS, playout=wanted)
+        viewer, _ = w.viewer(setup, up=LOSSY, down=LOSSY)
+        other, _ = w.viewer(ViewerSetup(rtx=False, extensions=EXTENSIONS, playout=wanted), down=FAR)
+        w.run(8)
+        assert delays(viewer) == delays(other) == [wanted]

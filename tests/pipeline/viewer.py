@@ -53,6 +53,7 @@ class ViewerSetup:
     mid: bool = True
     extensions: tuple[tuple[str, int], ...] = ()
     mixed: bool = True  # extmap-allow-mixed
+    playout: tuple[int, int] | None = None  # ms, told for good
     remb: bool = False
     reports: bool = True  # receiver reports; without, it never says anything of its own accord
 
@@ -100,7 +101,7 @@ class Viewer:
             ssrc = self.ssrc[AUDIO]
             tracks.append(api.ViewedTrack(AUDIO, "1", ssrc, 0, types, s.nack, s.derived))
         extensions = dict(s.extensions) | ({MID_URI: 4} if s.mid else {})
-        return api.Subscription(tracks, extensions, "server", mixed=s.mixed)
+        return api.Subscription(tracks, extensions, "server", mixed=s.mixed, playout=s.playout)
 
     # ---- hearing ----
 

@@ -305,3 +305,16 @@ async def test_a_body_that_takes_too_long_gets_408() -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"Access-Control-Allow-Origin: *" in answer
         writer.close()
+
+
+async def test_a_viewer_may_ask_for_a_playout_delay() -> None:
+    async with serving(playout_delay=(0, 50)) as (_, client, fake):
+        await post(client, "/whip/a", PUBLISH)
+        for query in ("", "?playout=0", "?playout=100-300", "?playout=auto"):
+            assert (await post(client, "/whep/a" + query, VIEW)).status == 201
+        told = [p.subscription.playout for p in fake.peers.values() if p.subscription]
+        assert told == [(0, 50), (0, 0), (100, 300), (0, 50)]
+        async with client.post("/whep/a?playout=soon", data=VIEW, headers=SDP) as reply:
+            assert reply.status == 400
+            assert "MIN-MAX such as 0-100" in await reply.text()
+        assert len(told) == sum(p.subscription is not None for p in fake.peers.values())
