@@ -113,6 +113,11 @@ def _the_rest(found: dict[str, dict[str, Any]]) -> list[Line]:
             _show(sync.get("decoded_ms"), sync.get("decoded_p95_ms")),
         ),
         (
+            "… in the forwarder, half of the packets / 99 of 100, ms",
+            "≤ 2",
+            _show(sync.get("forwarder_ms"), sync.get("forwarder_p99_ms")),
+        ),
+        (
             "500 kbit/s of 2.5 Mbit/s: sound concealed, after 5 s / before",
             "0 / –",
             f"{_percent(narrow.get('audio_concealed_share'))} / "

@@ -9,7 +9,7 @@ switch  the publisher's process is killed; another, of another size of picture, 
         picture of it
 delay   a Chromium publishes the test pattern, another tab watches: from when a picture enters the
         sending track to when the viewer's page expects it on the screen, and to when the decoder
-        gives it
+        gives it; what the page itself says, and the forwarder's share, by its own figures
 """
 
 from __future__ import annotations
@@ -155,9 +155,14 @@ def lens_to_screen(lab: Lab, seconds: float) -> dict[str, Any]:
             for seen in (viewer.shown(), decoded)
         )
         last = viewer.stats()[-1]["video"]
+        server_ms = server.api("streams/lens")["delay_ms"]
+        page_ms = viewer.evaluate("rtcfwd.viewer.figures().then(f => f.lensMs)")
     lab.say(f"delay: median {statistics.median(screen):.1f} ms")
     return {
         "delay_ms": round(statistics.median(screen), 1),
+        "page_says_ms": page_ms and round(page_ms, 1),
+        "forwarder_ms": server_ms["p50"],
+        "forwarder_p99_ms": server_ms["p99"],
         "delay_p95_ms": round(screen[len(screen) * 95 // 100], 1),
         "decoded_ms": round(statistics.median(decoder), 1),
         "decoded_p95_ms": round(decoder[len(decoder) * 95 // 100], 1),
