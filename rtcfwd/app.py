@@ -304,6 +304,7 @@ def compiled_forwarder(config: Config) -> Forwarder:
             max_peers=config.max_viewers + 4 * config.max_streams,
             start_pace_bps=config.start_pace,
             remb_bps=config.remb,
+            keyframe_percent=config.keyframe_share,
             viewer_lag_ns=round(config.viewer_lag * 1e9),
             viewer_lag_bytes=config.viewer_backlog,
             socket_buffer=SOCKET_BUFFER,

@@ -207,6 +207,9 @@ class Config:
         "what encrypts; auto takes the fastest here",
         "NAME",
     )
+    keyframe_share: int = _setting(
+        25, _integer(1, 100), "of the bitrate that key frames asked for may take", "PERCENT"
+    )
     start_pace: int = _setting(30_000_000, _bitrate, "rate of a viewer's start burst", "BPS")
     viewer_lag: float = _setting(
         1.0, _seconds(0.2, 10), "a slow viewer's video that is later goes on at the next key frame",

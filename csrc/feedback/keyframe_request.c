@@ -1,11 +1,19 @@
 /* Key-frame requests: any number of wishes, from viewers on any worker, become at most one PLI (or
  * FIR, RFC 5104) every 500 ms for each layer of the publisher's video, and are forgotten when a key
- * frame of it comes. */
+ * frame of it comes.
+ *
+ * Key frames have a budget: however many viewers wish for one, those that are asked for may take no
+ * more than a share of the layer's bitrate, by the size of the newest one in the log.
+ *
+ * A publisher that leaves several requests unanswered is one that ignores them (OBS, FFmpeg). It
+ * goes on being asked, and a viewer that wishes for a key frame is fed anew from the log. */
 #include "base/error.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 
-static const uint64_t APART_NS = 500000000, PROMPT_NS = 1500000000;
+static const uint64_t APART_NS = 500000000, LONGEST_NS = 10000000000u, PROMPT_NS = 1500000000,
+                      REPLAY_NS = 5000000000u;
+enum { IN_VAIN = 3 };
 
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log) {
     uint32_t bit = 1u << log;
@@ -28,6 +36,41 @@ void rf_keyframe_came(const rf_ctx *x, rf_source *s, rf_track *t) {
     rf_count(x->now_ns - s->keyframe_since_ns <= PROMPT_NS ? &t->keys_prompt : &t->keys_late, 1);
     rf_set(&t->plis_unanswered, 0);
     s->keyframe_since_ns = 0;
+}
+
+/* How long the newest key frame is to be made up for: its size over its share of the bitrate. */
+static uint64_t apart(const rf_ctx *x, const rf_track *t) {
+    uint64_t head = atomic_load_explicit(&t->head, memory_order_relaxed), index, seq;
+    uint64_t low = rf_track_low(t, head);
+    if (head < low + 2 || !rf_track_key(t, low, &index, &seq))
+        return APART_NS;
+    const rf_slot *first = rf_track_slot(t, low), *last = rf_track_slot(t, head - 1);
+    const rf_slot *key = rf_track_slot(t, index), *end = key;
+    while (index + 1 < head && rf_track_slot(t, index + 1)->ts == key->ts)
+        end = rf_track_slot(t, ++index);
+    uint64_t size = end->total_bytes - key->total_bytes + key->payload_len;
+    uint64_t bytes = last->total_bytes - first->total_bytes;
+    uint64_t us = (last->arrival_ns - first->arrival_ns) / 1000;
+    if (!bytes || us < APART_NS / 1000)
+        return APART_NS;
+    uint64_t ns = size * us / bytes * 1000 * 100 / x->config->keyframe_percent;
+    return ns < APART_NS ? APART_NS : ns > LONGEST_NS ? LONGEST_NS : ns;
+}
+
+void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
+    rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    const rf_track *t = &p->stream->track[s->log];
+    rf_sub *sub = rf_sub_of(x, p->stream);
+    if (s->state != RF_VIEW_LIVE || !sub || rf_read(&t->plis_unanswered) < IN_VAIN ||
+        x->now_ns - s->live_ns < REPLAY_NS)
+        return;
+    rf_egress_flush(x);
+    if (x->blocked)
+        return; /* what comes back must find its segment */
+    s->state = RF_VIEW_NEW;
+    s->jump = 1;
+    s->has_jump_seq = 0;
+    sub->pending = 1;
 }
 
 static void ask(rf_ctx *x, rf_peer *p, rf_source *s) {
@@ -58,7 +101,9 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p) {
     for (int i = RF_VIDEO; i < RF_LOGS; i++) {
         rf_source *s = &pub->source[i];
         if (!(wanted >> i & 1) || !s->ssrc ||
-            (s->keyframe_asked_ns && x->now_ns - s->keyframe_asked_ns < APART_NS))
+            (s->keyframe_asked_ns &&
+             (x->now_ns - s->keyframe_asked_ns < APART_NS ||
+              x->now_ns - s->keyframe_asked_ns < apart(x, &p->stream->track[i]))))
             continue;
         rf_keyframe_have(p->stream, i);
         s->keyframe_asked_ns = x->now_ns;

@@ -66,8 +66,10 @@ static void key_frame_wish(rf_ctx *x, rf_peer *p, uint32_t ssrc) {
     if (k != RF_VIDEO)
         return;
     rf_count(&p->view->track[k].plis, 1);
-    if (!is_starting(x, p))
-        rf_keyframe_want(x, p->stream, p->view->track[k].log);
+    if (is_starting(x, p))
+        return;
+    rf_keyframe_want(x, p->stream, p->view->track[k].log);
+    rf_keyframe_replay(x, p);
 }
 
 static void viewer_feedback(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {

@@ -77,6 +77,7 @@ typedef struct rf_config {
     uint64_t viewer_lag_ns;    /* a viewer whose video is later goes on at the next key frame … */
     uint64_t viewer_lag_bytes; /* … or one with more that waits for it */
     uint64_t remb_bps;         /* told to publishers */
+    uint64_t keyframe_percent; /* of the bitrate that key frames asked for may take, 1 … 100 */
     uint64_t resend_percent;   /* of a viewer's rate that NACKs may cost */
     uint64_t wall_offset_ns;   /* Unix time minus CLOCK_MONOTONIC, for NTP stamps */
     int engine;                /* enum rf_engine */

@@ -13,10 +13,11 @@ static int power_of_two(uint32_t n) {
 
 static int sound(const rf_config *c) {
     return c->workers >= 1 && c->workers <= RF_MAX_WORKERS && c->max_peers && c->max_streams &&
-           c->start_pace_bps && c->max_peers <= 1u << 20 && c->max_streams <= 1u << 16 &&
-           power_of_two(c->video_slots) && power_of_two(c->audio_slots) &&
-           power_of_two(c->punt_slots) && c->video_slots >= 64 && c->audio_slots >= 64 &&
-           c->srtp.protect && c->srtp.unprotect && c->srtp.protect_rtcp && c->srtp.unprotect_rtcp;
+           c->start_pace_bps && c->keyframe_percent && c->max_peers <= 1u << 20 &&
+           c->max_streams <= 1u << 16 && power_of_two(c->video_slots) &&
+           power_of_two(c->audio_slots) && power_of_two(c->punt_slots) && c->video_slots >= 64 &&
+           c->audio_slots >= 64 && c->srtp.protect && c->srtp.unprotect && c->srtp.protect_rtcp &&
+           c->srtp.unprotect_rtcp;
 }
 
 static int open_worker(rf_forwarder *f, int w) {

@@ -78,6 +78,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t viewer_lag_bytes
         uint64_t remb_bps
         uint64_t resend_percent
+        uint64_t keyframe_percent
         uint64_t wall_offset_ns
         int engine
         rf_libsrtp srtp

@@ -53,6 +53,7 @@ class CompiledForwarder:
         viewer_lag_bytes: int = 1_000_000,
         remb_bps: int = 6_000_000,
         resend_percent: int = 10,
+        keyframe_percent: int = 25,
         egress: str = "gso",
         engine: str = "auto",
         wall_offset_ns: int | None = None,

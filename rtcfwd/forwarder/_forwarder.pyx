@@ -125,6 +125,7 @@ cdef class CompiledForwarder:
         viewer_lag_bytes=1_000_000,
         remb_bps=6_000_000,
         resend_percent=10,
+        keyframe_percent=25,
         str egress="gso",
         str engine="auto",
         wall_offset_ns=None,
@@ -159,6 +160,7 @@ cdef class CompiledForwarder:
         c.viewer_lag_bytes = _integer("viewer_lag_bytes", viewer_lag_bytes, 1, 1 << 40)
         c.remb_bps = _integer("remb_bps", remb_bps, 1, 1 << 40)
         c.resend_percent = _integer("resend_percent", resend_percent, 0, 100)
+        c.keyframe_percent = _integer("keyframe_percent", keyframe_percent, 1, 100)
         if wall_offset_ns is None:
             wall_offset_ns = time.time_ns() - time.monotonic_ns()
         c.wall_offset_ns = _integer("wall_offset_ns", wall_offset_ns, 0, (1 << 63) - 1)

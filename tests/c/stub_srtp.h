@@ -47,6 +47,7 @@ static inline void stub_config(rf_config *c, int workers, int in_memory) {
     c->viewer_lag_bytes = 1000000;
     c->remb_bps = 6000000;
     c->resend_percent = 20;
+    c->keyframe_percent = 20;
     c->wall_offset_ns = 1700000000000000000u;
     c->srtp.protect = stub_protect;
     c->srtp.unprotect = stub_unprotect;

@@ -56,6 +56,7 @@ static rf_forwarder *make(void) {
     c.start_max_ns = 1000000000;
     c.remb_bps = 6000000;
     c.resend_percent = 10;
+    c.keyframe_percent = 10;
     c.wall_offset_ns = 1700000000000000000u;
     c.srtp.protect = c.srtp.protect_rtcp = protect;
     c.srtp.unprotect = c.srtp.unprotect_rtcp = unprotect;

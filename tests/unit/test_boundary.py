@@ -323,6 +323,7 @@ def test_unsound_subscription_is_refused(
         {"egress": "pigeon"},
         {"max_peers": 0},
         {"resend_percent": 101},
+        {"keyframe_percent": 0},
     ],
     ids=str,
 )
