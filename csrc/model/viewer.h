@@ -103,6 +103,14 @@ typedef struct rf_loss {
     uint8_t percent; /* lost in the newest window */
 } rf_loss;
 
+/* Up and down between layers: path/layer_fit.c. */
+typedef struct rf_fit {
+    uint64_t since_ns; /* a larger one fits since then; 0: none */
+    uint64_t hold_ns;  /* … for so long before it is tried */
+    uint64_t up_ns;    /* when the last one was tried */
+    uint32_t changes;
+} rf_fit;
+
 /* What every packet touches comes first: two cache lines. */
 typedef struct rf_view_track_state {
     _Alignas(64) uint8_t state; /* enum rf_view_state */
@@ -131,7 +139,8 @@ typedef struct rf_view_track_state {
     uint64_t rtx_seq;
     uint64_t live_ns; /* when the newest start burst was over */
     uint64_t sr_ns;
-    uint8_t choice; /* place in rf_stream.use: 0 the best layer, 1 + its number for another */
+    uint8_t choice; /* place in rf_stream.use: 0 its own, 1 + the number of a layer it asked for */
+    uint8_t fit;    /* the same, while it has not: 0 the best, 1 + that of one that fits its way */
     uint8_t thin;   /* enum rf_thin; video's */
     /* figures */
     _Atomic uint8_t told_log;
@@ -155,6 +164,7 @@ typedef struct rf_view {
     rf_counter remb_bps, estimate_bps; /* 0: none */
     _Atomic uint8_t told_slow;         /* enum rf_slow */
     rf_way way;
+    rf_fit fit;
     uint64_t delay_told_ns, calm_since_ns; /* feedback/playout.c */
     uint8_t line_epoch;                    /* of the clock lines that it was told last */
 } rf_view;

@@ -2,9 +2,10 @@
  *
  * The publisher's owner ranks the layers by the pictures' size (where it cannot be read, by
  * bitrate) and says for every choice which log serves it now: the chosen layer while it is on the
- * air, else the next lower one. A viewer follows at a key frame of the other log, between two
- * frames of its own, by a new segment; its numbers go on, and its clock stays where the publisher's
- * sender reports have put it, so lip sync does not move. */
+ * air, else the next lower one; who chose none gets what fits (layer_fit.c). A viewer follows at a
+ * key frame of the other log, between two frames of its own, by a new segment; its numbers go on,
+ * and its clock stays where the publisher's sender reports have put it, so lip sync does not move.
+ */
 #include "feedback/feedback.h"
 #include "model/clock.h"
 #include "path/path.h"
@@ -107,7 +108,8 @@ static void enter(rf_view_track_state *s, int log) {
 int rf_layer_follow(rf_ctx *x, const rf_sub *sub, rf_peer *p) {
     rf_view_track_state *s = &p->view->track[RF_VIDEO];
     rf_stream *stream = sub->stream;
-    int log = atomic_load_explicit(&stream->use[s->choice], memory_order_relaxed);
+    int log =
+        atomic_load_explicit(&stream->use[s->choice ? s->choice : s->fit], memory_order_relaxed);
     if (log == s->log)
         return 1;
     if (log >= sub->logs)

@@ -75,6 +75,9 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
 /* Where a viewer begins or goes on after a gap; 1 when there is something to send. */
 int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head);
 
+/* layer_fit.c: twice a second, the layer of a viewer that chose none. */
+void rf_layer_fit(rf_ctx *x, rf_peer *p);
+
 /* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */
 typedef struct rf_head {
     uint16_t clear; /* RTP header, CSRCs, extensions */

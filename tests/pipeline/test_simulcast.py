@@ -3,6 +3,7 @@ numbers and clock that never show which."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -267,3 +268,31 @@ def test_a_choice_without_simulcast_changes_nothing() -> None:
             w.forwarder.select_layer(peer.handle, 4)
         with pytest.raises(api.ForwarderError):
             w.forwarder.select_layer(w.peers[0].handle, 0)
+
+
+@pytest.mark.parametrize(("rate", "fits"), [(380_000, MID), (180_000, LOW)])
+def test_a_viewer_gets_the_layer_that_its_way_carries(rate: int, fits: int) -> None:
+    """Layers of 96, 216 and 384 kbit/s of payload. A way that becomes narrow, and wide again."""
+    wide = Conditions(delay_ms=20, rate_bps=3_000_000, queue_bytes=30_000)
+    with World() as w:
+        pub, _ = publish(w)
+        viewer, its = w.viewer(ViewerSetup(has_audio=False), down=wide)
+        other, _ = w.viewer()
+        w.run(5)
+        assert {layer for layer, _ in runs(pub, viewer)} == {HIGH}
+        its.down.conditions = replace(wide, rate_bps=rate)
+        w.run(30)
+        narrow = [layer for layer, _ in runs(pub, viewer)]
+        assert narrow[-1] == fits
+        assert len(narrow) <= 8  # it is tried now and then, not all the time
+        frames = [p.frame for layer, run in runs(pub, viewer)[-1:] for p in run]
+        assert len(set(frames)) > 60
+        its.down.conditions = wide
+        w.run(60)
+        w.rest(pub)
+        assert runs(pub, viewer)[-1][0] == HIGH
+        # The narrow link loses packets; no number was left out by us.
+        numbers = viewer.numbers(VIDEO)
+        sent = [its.wire.saw(viewer.ssrc[VIDEO], n) for n in range(numbers[0], numbers[-1])]
+        assert all(sent)
+        assert {layer for layer, _ in runs(pub, other)} == {HIGH}
