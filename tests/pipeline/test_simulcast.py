@@ -283,10 +283,12 @@ def test_a_viewer_gets_the_layer_that_its_way_carries(rate: int, fits: int) -> N
         its.down.conditions = replace(wide, rate_bps=rate)
         w.run(30)
         narrow = [layer for layer, _ in runs(pub, viewer)]
-        assert narrow[-1] == fits
-        assert len(narrow) <= 8  # it is tried now and then, not all the time
-        frames = [p.frame for layer, run in runs(pub, viewer)[-1:] for p in run]
-        assert len(set(frames)) > 60
+        assert fits in narrow
+        assert len(narrow) <= 8  # a larger one is tried now and then, not all the time
+        frames = dict.fromkeys((LOW, MID, HIGH), 0)
+        for layer, run in runs(pub, viewer)[1:]:
+            frames[layer] += len({p.frame for p in run})
+        assert frames[LOW] + frames[MID] > 2 * frames[HIGH]
         its.down.conditions = wide
         w.run(60)
         w.rest(pub)
