@@ -108,7 +108,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp
 NPM_SOURCES := $(wildcard tests/interop/browser/*.js*)
 build/npm/clients.bundle.js: $(NPM_SOURCES) | build/.apt-test
 	@mkdir -p build/npm && cp $(NPM_SOURCES) build/npm/
-	cd build/npm && npm ci --silent --ignore-scripts --no-audit --no-fund && \
+	cd build/npm && npm ci --loglevel=error --ignore-scripts --no-audit --no-fund && \
 	  node_modules/.bin/esbuild clients.js --bundle --log-level=warning --outfile=clients.bundle.js
 
 # For wrtc's H264; what needs it is skipped where Debian's mirrors do not have it.

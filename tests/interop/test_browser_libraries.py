@@ -43,6 +43,7 @@ class Files(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def page_url() -> Iterator[str]:
+    assert BUNDLE.exists(), "run `make build/npm/clients.bundle.js`"
     with ThreadingHTTPServer(("127.0.0.1", 0), Files) as files:
         thread = threading.Thread(target=files.serve_forever)
         thread.start()
