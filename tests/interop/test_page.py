@@ -97,6 +97,27 @@ def test_viewer_waits_and_starts_by_itself(server: Server, pages: Pages, page: P
     expect(page.locator("#watch-state")).to_have_text("stopped")
 
 
+def test_what_is_wrong_with_a_stream_is_shown(server: Server, pages: Pages, page: Page) -> None:
+    """The API's warnings, of the stream that is watched; here with one put among them."""
+
+    def doctored(route: Any) -> None:
+        reply = route.fetch()
+        told = reply.json()
+        for stream in told["streams"]:
+            stream["warnings"] = [{"type": "b_frames", "text": f"B-frames in {stream['name']}"}]
+        route.fulfill(response=reply, json=told)
+
+    publisher = pages.publish("ill", video="H264", audio="PCMA")
+    page.goto(server.url("/?watch=ill"))
+    expect(page.locator("#watch-state")).to_have_text("live", timeout=20000)
+    expect(page.locator("#watch-warnings")).to_be_hidden()
+    page.route("**/api/v1/streams", doctored)
+    expect(page.locator("#watch-warnings li")).to_have_text(["B-frames in ill"], timeout=10000)
+    page.unroute("**/api/v1/streams")
+    expect(page.locator("#watch-warnings")).to_be_hidden(timeout=10000)
+    publisher.close()
+
+
 def test_taken_name_is_refused(server: Server, pages: Pages, page: Page) -> None:
     publisher = pages.publish("mine", video="H264", audio="PCMA")
     page.goto(server.url("/?publish=mine&auto=1"))
