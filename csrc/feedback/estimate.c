@@ -3,9 +3,9 @@
  *
  * Reports are taken together to windows of at least 0.4 s and 10 packets (40
  * while there is no delay). A window is one of
- * congestion when it lost 30 %, or 17 % twice, or 10 % while the round trip has grown, or when the
- * round trip has grown far and less comes through than is sent. What the publisher's own way has
- * lost does not count. Then
+ * congestion when it lost 30 %, or 17 % twice, or 10 % while the round trip has grown (and 6
+ * packets at least: fewer are chance), or when the round trip has grown far and less comes through
+ * than is sent. What the publisher's own way has lost does not count. Then
  *
  *   estimate = 0.88 × what came through,  ceiling = what came through
  *
@@ -33,7 +33,8 @@ enum {
     LOSS_NOW = 77, /* of 256 */
     LOSS_TWICE = 43,
     LOSS_LATE = 26,
-    LOSS_CLEAN = 13,
+    LOSS_CLEAN = 26,
+    LOST_LEAST = 6, /* packets: fewer are chance */
     FLOOR_BPS = 30000,
     REMB_A_SECOND = 50,
     VIDEO_BPS = 60000, /* less than that beside the sound is no video */
@@ -46,6 +47,7 @@ typedef struct window {
     uint64_t mean; /* bytes of a packet */
     unsigned loss; /* of 256, above the ground */
     unsigned all_loss;
+    uint32_t lost;
 } window;
 
 uint64_t rf_estimate_bps(const rf_peer *viewer) {
@@ -129,6 +131,7 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
              packets = rf_read(&s->packets) - w->track_packets;
     lost -= numbers > packets ? (int64_t)(numbers - packets) : 0;
     lost = lost < 0 ? 0 : lost > expected ? expected : lost;
+    o->lost = (uint32_t)lost;
     o->all_loss = expected ? (unsigned)(lost * 256 / expected) : 0;
     o->loss = o->all_loss > w->base_loss ? o->all_loss - w->base_loss : 0;
     uint64_t bytes = rf_read(&s->bytes) - w->track_bytes + packets * WIRE;
@@ -147,10 +150,11 @@ static int is_congested(rf_way *w, const window *o) {
     int limited = w->bps != 0; /* then what is sent follows the estimate, and a queue is ours */
     int less = o->came_bps < o->sent_bps / 100 * 95;
     int late = o->excess_ns > (limited ? 80 : 150) * MS && (limited || less);
-    if (o->loss >= LOSS_NOW || (o->loss >= LOSS_LATE && o->excess_ns > 60 * MS) ||
+    if ((o->loss >= LOSS_NOW && o->lost >= LOST_LEAST) ||
+        (o->loss >= LOSS_LATE && o->lost >= LOST_LEAST && o->excess_ns > 60 * MS) ||
         (limited && late))
         return 1;
-    if (o->loss < LOSS_TWICE && !late) {
+    if ((o->loss < LOSS_TWICE || o->lost < LOST_LEAST) && !late) {
         w->bad = 0;
         return 0;
     }

@@ -15,6 +15,8 @@ import pytest
 from benchmarks.link import Link
 from tests.interop.interop_tools import Pages, Server, Tab, rate, wait_until
 
+pytestmark = pytest.mark.full  # minutes
+
 TARGET = 2_500_000
 NARROW = 1_000_000
 QUEUE = 37_500  # bytes: 300 ms of the bottleneck
