@@ -67,6 +67,7 @@ def figures(tab: Tab, since: float, until: float) -> dict[str, Any]:
     }
 
 
+@pytest.mark.full  # a minute
 def test_half_a_megabit(
     server: Server,
     pages: Pages,

@@ -28,7 +28,11 @@ def lab(chromium: Browser) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize(
-    "loss", [{"loss": 0.1}, {"loss": 0.05, "burst": 5.0}], ids=["random", "bursts"]
+    "loss",
+    [
+        pytest.param({"loss": 0.1}, id="random"),
+        pytest.param({"loss": 0.05, "burst": 5.0}, id="bursts", marks=pytest.mark.full),
+    ],
 )
 def test_lost_packets_come_again(lab: Lab, record: Any, loss: dict[str, float]) -> None:
     """Six seconds of loss; then the way is free, and whoever still misses something gets it."""
@@ -81,6 +85,7 @@ def test_a_late_start_shows_every_picture(lab: Lab, record: Any) -> None:
         assert stream.lags(tab)[-1][1] < stream.lags(tab)[0][1]
 
 
+@pytest.mark.full
 def test_a_narrow_way_is_nobody_elses(lab: Lab, record: Any) -> None:
     """A viewer on 500 kbit/s hears the source's beeps; its neighbour misses nothing."""
     with lab.part() as part:
