@@ -88,6 +88,8 @@ typedef struct rf_source {
     uint8_t fir_seq;
     rf_parameters parameters;
     rf_even even;
+    uint32_t spare_ts; /* H264: of the newest picture with nal_ref_idc 0 … */
+    uint8_t spares;    /* … and how many more such are believed it: path/append.c */
 } rf_source;
 
 /* When packets came, by their transport-wide number (feedback/twcc.c). Numbers in [end -

@@ -106,9 +106,9 @@ typedef struct rf_loss {
 /* Up and down between layers: path/layer_fit.c. */
 typedef struct rf_fit {
     uint64_t since_ns; /* a larger one fits since then; 0: none */
-    uint64_t hold_ns;  /* … for so long before it is tried */
     uint64_t up_ns;    /* when the last one was tried */
-    uint32_t changes;
+    uint64_t hold_ns;  /* for so long it is to fit before it is tried again … */
+    uint8_t failed;    /* … the log of the one that did not hold; 0: none */
 } rf_fit;
 
 /* What every packet touches comes first: two cache lines. */

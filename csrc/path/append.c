@@ -10,6 +10,7 @@
 #include "feedback/feedback.h"
 #include "model/clock.h"
 #include "path/path.h"
+#include "wire/h264.h"
 #include "wire/hdrext.h"
 #include "wire/keyframe.h"
 
@@ -18,7 +19,8 @@ enum {
     MAX_ITEMS = 12,
     FIRST_STREAM_SEQ = 1 << 16,
     FIRST_EXT = 1 << 16,
-    KEY_REACH = 16
+    KEY_REACH = 16,
+    SPARES = 8 /* an encoder refers at least to every eighth picture, or to key frames alone */
 };
 static const uint64_t LONGEST_WAIT_NS = 5000000000u; /* to be read; older stamps are not believed */
 
@@ -403,6 +405,25 @@ static unsigned parameters(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a
     return flags;
 }
 
+/* H264: nal_ref_idc 0 tells something only where pictures between key frames have others, too. An
+ * encoder that writes it on each of them would have all that others refer to left out. */
+static unsigned believe(rf_source *s, const arrival *a, unsigned flags) {
+    const uint8_t *p = a->rtp.payload;
+    unsigned type = p[0] & 0x1f;
+    if (type == RF_NAL_FU_A && a->rtp.payload_len > 1)
+        type = p[1] & 0x1f;
+    if (type == RF_NAL_SLICE && p[0] & 0x60) {
+        s->spares = SPARES;
+    } else if (flags & RF_PAYLOAD_DISCARDABLE) {
+        if (s->spares && a->rtp.ts != s->spare_ts)
+            s->spares--;
+        s->spare_ts = a->rtp.ts;
+        if (!s->spares)
+            flags &= ~(unsigned)RF_PAYLOAD_DISCARDABLE;
+    }
+    return flags;
+}
+
 /* A numbered packet of a known format: hold, leave out, or append. */
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
@@ -412,6 +433,8 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
     if (a->format && a->rtp.payload_len) {
         flags =
             rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload, a->rtp.payload_len);
+        if (a->format->codec == RF_CODEC_H264)
+            flags = believe(s, a, flags);
         if (a->format->codec == RF_CODEC_H264 &&
             rf_parameters_note(&s->parameters, a->rtp.ts, a->rtp.payload, a->rtp.payload_len))
             rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, s->parameters.sps,

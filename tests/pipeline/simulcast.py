@@ -115,6 +115,10 @@ class SimulcastPublisher(Publisher):
     def _time(self, layer: Layer, at: int) -> int:
         return (layer.base + (at - self._start) * 90000 // SECOND) & 0xFFFFFFFF
 
+    def _sizes(self, i: int, key: bool) -> list[int]:
+        """Of a frame's packets."""
+        return [200 + 100 * i] * self.layers[i].packets_a_frame
+
     def _frame(self, i: int, layer: Layer, now: int) -> list[bytes]:
         key = layer.key_wanted or self.frame % self.setup.gop == 0
         layer.key_wanted = False
@@ -123,10 +127,11 @@ class SimulcastPublisher(Publisher):
             sets = b"".join(len(u).to_bytes(2, "big") + u for u in (SIZES[layer.size], PPS))
             payloads.append(b"\x78" + sets + b"\0\x05\x06" + self.unique(4))
         head = 0x65 if key else 0x41
-        for n in range(layer.packets_a_frame):
-            first, last = n == 0, n == layer.packets_a_frame - 1
+        sizes = self._sizes(i, key)
+        for n, size in enumerate(sizes):
+            first, last = n == 0, n == len(sizes) - 1
             fu = bytes([head & 0xE0 | 28, first << 7 | last << 6 | head & 31])
-            payloads.append(fu + self.unique(200 + 100 * i))
+            payloads.append(fu + self.unique(size))
         out = []
         for n, payload in enumerate(payloads):
             self.pictures[payload] = Picture(i, self.frame, now, key and n == 0)
@@ -174,3 +179,11 @@ class SimulcastPublisher(Publisher):
         payload = rtp.seq.to_bytes(2, "big") + rtp.payload
         again = Rtp(97, rtp.marker, layer.rtx_seq, rtp.ts, layer.rtx_ssrc, payload, (), names)
         return self.crypto.protect(again.pack())
+
+
+class SteepPublisher(SimulcastPublisher):
+    """150, 500 and 1500 kbit/s, key frames five times as large as others."""
+
+    def _sizes(self, i: int, key: bool) -> list[int]:
+        packets, size = ((2, 310), (2, 1040), (6, 1040))[i]
+        return [size] * (packets * 5 if key else packets)

@@ -13,7 +13,7 @@ from rtcfwd.forwarder import api
 from tests.pipeline.leg import clock_delta
 from tests.pipeline.netem import MS, Conditions
 from tests.pipeline.publisher import VIDEO, Setup
-from tests.pipeline.simulcast import SIZES, Layer, Picture, SimulcastPublisher
+from tests.pipeline.simulcast import SIZES, Layer, Picture, SimulcastPublisher, SteepPublisher
 from tests.pipeline.viewer import Viewer, ViewerSetup
 from tests.pipeline.world import Peer, World
 
@@ -298,3 +298,23 @@ def test_a_viewer_gets_the_layer_that_its_way_carries(rate: int, fits: int) -> N
         sent = [its.wire.saw(viewer.ssrc[VIDEO], n) for n in range(numbers[0], numbers[-1])]
         assert all(sent)
         assert {layer for layer, _ in runs(pub, other)} == {HIGH}
+
+
+def test_a_way_between_two_layers_is_climbed_one_by_one() -> None:
+    """Layers of 150, 500 and 1500 kbit/s, a way of 3 Mbit/s, for a minute of 800 kbit/s."""
+    wide = Conditions(delay_ms=20, rate_bps=3_000_000, queue_bytes=40_000)
+    with World() as w:
+        pub, _ = publish(w, script_of=SteepPublisher)
+        viewer, its = w.viewer(ViewerSetup(has_audio=False), up=Conditions(delay_ms=20), down=wide)
+        w.run(8)
+        its.down.conditions = replace(wide, rate_bps=800_000)
+        w.run(60)
+        narrow = [layer for layer, _ in runs(pub, viewer)]
+        assert narrow[0] == HIGH
+        assert MID in narrow
+        for before, after in pairwise(narrow):
+            assert after <= before + 1, "the largest is not tried from the smallest"
+        its.down.conditions = wide
+        w.run(60)
+        w.rest(pub)
+        assert runs(pub, viewer)[-1][0] == HIGH

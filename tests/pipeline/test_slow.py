@@ -12,6 +12,7 @@ from rtcfwd.forwarder.api import Slow, ViewerSlow
 from tests.pipeline.netem import SECOND, Conditions
 from tests.pipeline.picture import (
     Layered,
+    Marked,
     Wide,
     delays,
     frames_shown,
@@ -119,6 +120,11 @@ def test_frames_that_none_refers_to_go_first() -> None:
     assert r.half <= r.lost
     assert r.frames >= 12
     assert r.gap <= 3
+
+
+def test_a_mark_that_every_picture_has_tells_nothing() -> None:
+    """nal_ref_idc 0 on all of them: no less can be shown than of one that never writes it."""
+    assert run(1_500_000, script=Marked).frames == run(1_500_000).frames
 
 
 # ---- who is not slow ----
