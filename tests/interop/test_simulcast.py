@@ -1,13 +1,14 @@
 """Chromium publishes three simulcast layers (addTransceiver with sendEncodings), another tab
-watches: it gets the largest picture."""
+watches: it gets the largest picture, or the one that it chooses by WHEP's layer extension."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.interop.interop_tools import Pages, Server, wait_until
+from tests.interop.interop_tools import Pages, Server, Tab, wait_until
 
 WORKERS = 2
 
@@ -40,22 +41,28 @@ PUBLISH = """async (url) => {
 }"""
 
 
-@pytest.mark.client("Chromium")
-def test_chromium_sends_three_layers(server: Server, pages: Pages, record: Any) -> None:
+def publish_three(server: Server, pages: Pages, name: str) -> tuple[Any, list[dict[str, Any]]]:
+    """The publisher's tab, and the layers when all three are on the air."""
     page = pages._context.new_page()
     page.goto(server.url("/"))
-    answer = page.evaluate(PUBLISH, server.url("/whip/layers"))
+    answer = page.evaluate(PUBLISH, server.url(f"/whip/{name}"))
     assert "a=simulcast:recv q;h;f\r\n" in answer
-    server.wait_live("layers")
+    server.wait_live(name)
 
     def all_layers() -> list[dict[str, Any]] | None:
-        layers = server.streams()["layers"]["layers"]
+        layers = server.streams()[name]["layers"]
         return (
             layers if len(layers) == 3 and all(x["active"] and x["width"] for x in layers) else None
         )
 
     layers = wait_until(all_layers, "three layers on the air", timeout=40)
     assert [layer["rid"] for layer in layers] == ["q", "h", "f"]
+    return page, layers
+
+
+@pytest.mark.client("Chromium")
+def test_chromium_sends_three_layers(server: Server, pages: Pages, record: Any) -> None:
+    page, layers = publish_three(server, pages, "layers")
     assert [layer["width"] for layer in layers] == sorted(layer["width"] for layer in layers)
     viewer = pages.watch("layers")
 
@@ -84,3 +91,54 @@ def test_chromium_sends_three_layers(server: Server, pages: Pages, record: Any) 
         ]
     )
     page.close()
+
+
+CHOOSE = """async ([url, method, body]) => (await fetch(url, {
+  method, headers: {'Content-Type': 'application/json'}, body: body && JSON.stringify(body),
+})).status"""
+
+
+@pytest.mark.client("Chromium")
+@pytest.mark.duty("X8")
+def test_chromium_chooses_a_layer(server: Server, pages: Pages, record: Any) -> None:
+    """By the URL that the answer to its own POST names; each choice is seen in the picture's size,
+    and pictures go on without a freeze."""
+    publisher, layers = publish_three(server, pages, "choice")
+    width = {layer["rid"]: layer["width"] for layer in layers}
+    viewer = Tab(pages._context.new_page(), "viewer")
+    links: list[str] = []
+
+    def note(reply: Any) -> None:
+        if reply.request.method == "POST" and "/whep/" in reply.url and reply.status == 201:
+            links.append(reply.header_value("link") or "")
+
+    viewer.page.on("response", note)
+    viewer.page.goto(server.url("/?watch=choice"))
+
+    def shows(rid: str) -> dict[str, Any]:
+        start = viewer.page.evaluate("(samples.at(-1) || {}).video?.framesDecoded || 0")
+
+        def seen() -> dict[str, Any] | None:
+            video: dict[str, Any] = viewer.page.evaluate("(samples.at(-1) || {}).video || {}")
+            enough = video.get("framesDecoded", 0) >= start + 30
+            return video if enough and video.get("frameWidth") == width[rid] else None
+
+        return wait_until(seen, f"layer {rid}", timeout=30)
+
+    shows("f")
+    link = re.search(r'<([^>]*)>; rel="urn:ietf:params:whep:ext:core:layer"', links[0])
+    assert link is not None
+    url = server.url(link[1])
+    steps = []
+    for method, body, rid in (
+        ("POST", {"mediaId": "0", "rid": "q"}, "q"),
+        ("POST", {"mediaId": "0", "rid": "h"}, "h"),
+        ("DELETE", None, "f"),
+    ):
+        assert viewer.page.evaluate(CHOOSE, [url, method, body]) == 200
+        video = shows(rid)
+        steps.append({k: video[k] for k in ("frameWidth", "framesDecoded", "freezeCount")})
+    assert viewer.page.evaluate(CHOOSE, [url, "POST", {"mediaId": "0", "rid": "none"}]) == 422
+    record(steps=steps)
+    assert steps[-1]["freezeCount"] == 0
+    publisher.close()
