@@ -16,6 +16,7 @@ from ..link import Link
 from ..media import FPS
 from ..rpc import Remote
 from ..server import Server
+from ..waiting import wait_for
 from .clip import NumberedPublisher, Source, unwrap
 
 CHROMIUM = "/usr/bin/chromium"
@@ -39,22 +40,6 @@ IN_BACKGROUND = [
 ]
 PROBE = Path(__file__).with_name("probe.js")
 Say = Callable[[str], None]
-
-
-class TooLate(RuntimeError):
-    """Something that had to happen did not within its time; the text says what."""
-
-
-def wait_for(probe: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """What ``probe`` returns, as soon as it is true. Raises :class:`TooLate`."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TooLate(f"not within {timeout:g} s: {what}")
-        time.sleep(0.05)
 
 
 class Tab:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..media import FPS
+from ..waiting import wait_for
 from .clip import Source
-from .lab import Lab, Part, Stream, Tab, wait_for
+from .lab import Lab, Part, Stream, Tab
 
 PHASE = 6.0  # seconds into the group of pictures
 FORGOTTEN = 14.0  # seconds after which the log has no key frame any more

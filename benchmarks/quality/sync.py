@@ -22,8 +22,9 @@ from ..media import FPS
 from ..peer import JoinFailed
 from ..rpc import RemoteError
 from ..server import Server
+from ..waiting import wait_for
 from .clip import Source
-from .lab import Lab, Part, Stream, Tab, wait_for
+from .lab import Lab, Part, Stream, Tab
 
 SECONDS = 6.0
 SOUND_LATE = 0.08

@@ -10,7 +10,8 @@ import statistics
 import time
 from typing import Any
 
-from .lab import Lab, Tab, wait_for
+from ..waiting import wait_for
+from .lab import Lab, Tab
 
 TARGET = 2_500_000
 NARROW = 1_000_000

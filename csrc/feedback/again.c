@@ -1,8 +1,7 @@
 /* A repair is sent more than once to a viewer whose way loses much: what is lost there is lost
- * again as often, and a viewer asks again only a round trip later, or 100 ms. The
- * copies leave some milliseconds apart, since losses come in bursts; each costs the viewer's budget
- * for resends. One queue a worker, in the order in which they are due; when it is full, there are
- * no copies. */
+ * again as often, and a viewer asks again only a round trip later, or 100 ms. The copies leave some
+ * milliseconds apart, since losses come in bursts; each costs the viewer's budget for resends. One
+ * queue a worker, in the order in which they are due; when it is full, there are no copies. */
 #include "feedback/feedback.h"
 #include "path/path.h"
 

@@ -1,8 +1,8 @@
 /* An estimate of what a viewer's way carries, without transport-wide feedback: its receiver reports
  * tell how many packets came of those sent, and the round trip how long they stood in a queue.
  *
- * Reports are taken together to windows of at least 0.4 s and 10 packets (40
- * while there is no delay). A window is one of
+ * Reports are taken together to windows of at least 0.4 s and 10 packets (40 while there is no
+ * delay); browsers report with every NACK, so a single report says little. A window is one of
  * congestion when it lost 30 %, or 17 % twice, or 10 % while the round trip has grown (and 6
  * packets at least: fewer are chance), or when the round trip has grown far and less comes through
  * than is sent. What the publisher's own way has lost does not count. Then
@@ -33,13 +33,16 @@ enum {
     LOSS_NOW = 77, /* of 256 */
     LOSS_TWICE = 43,
     LOSS_LATE = 26,
-    LOSS_CLEAN = 26,
     LOST_LEAST = 6, /* packets: fewer are chance */
+    MUCH = 5,       /* 2 % */
+    LOSSY_SURE = 2, /* windows */
+    LOSSY_MOST = 4,
     FLOOR_BPS = 30000,
     REMB_A_SECOND = 50,
     VIDEO_BPS = 60000, /* less than that beside the sound is no video */
 };
-static const uint64_t REMB_MOST = 10000000000u, ENOUGH_NS = 2000000000u, DRAIN_NS = 5000000000u;
+static const uint64_t REMB_MOST = 10000000000u, ENOUGH_NS = 2000000000u, DRAIN_NS = 5000000000u,
+                      BELIEVED_NS = 20000000000u;
 
 typedef struct window {
     uint64_t ns, excess_ns;
@@ -47,7 +50,6 @@ typedef struct window {
     uint64_t mean; /* bytes of a packet */
     unsigned loss; /* of 256, above the ground */
     unsigned all_loss;
-    uint32_t lost;
 } window;
 
 uint64_t rf_estimate_bps(const rf_peer *viewer) {
@@ -131,9 +133,9 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
              packets = rf_read(&s->packets) - w->track_packets;
     lost -= numbers > packets ? (int64_t)(numbers - packets) : 0;
     lost = lost < 0 ? 0 : lost > expected ? expected : lost;
-    o->lost = (uint32_t)lost;
     o->all_loss = expected ? (unsigned)(lost * 256 / expected) : 0;
-    o->loss = o->all_loss > w->base_loss ? o->all_loss - w->base_loss : 0;
+    int counts = lost >= LOST_LEAST && o->all_loss > w->base_loss;
+    o->loss = counts ? o->all_loss - w->base_loss : 0;
     uint64_t bytes = rf_read(&s->bytes) - w->track_bytes + packets * WIRE;
     uint64_t audio = audio_bytes(v) - w->audio_bytes, mean = packets ? bytes / packets : 0;
     uint64_t came = (expected - (uint64_t)lost) * mean + (w->kind == RF_VIDEO ? audio : 0);
@@ -144,17 +146,32 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
     return 1;
 }
 
+/* ---- lossy ---- */
+
+static void note_loss(const rf_ctx *x, rf_way *w, const window *o) {
+    w->percent = (uint8_t)(o->all_loss * 100 / 256);
+    if (o->all_loss < MUCH)
+        w->lossy = w->lossy ? w->lossy - 1 : 0;
+    else if (++w->lossy > LOSSY_MOST)
+        w->lossy = LOSSY_MOST;
+    if (w->lossy >= LOSSY_SURE)
+        w->lossy_ns = x->now_ns;
+}
+
+int rf_estimate_is_lossy(const rf_ctx *x, const rf_view *v) {
+    return v->way.lossy_ns && x->now_ns - v->way.lossy_ns < BELIEVED_NS;
+}
+
 /* ---- down ---- */
 
 static int is_congested(rf_way *w, const window *o) {
     int limited = w->bps != 0; /* then what is sent follows the estimate, and a queue is ours */
     int less = o->came_bps < o->sent_bps / 100 * 95;
     int late = o->excess_ns > (limited ? 80 : 150) * MS && (limited || less);
-    if ((o->loss >= LOSS_NOW && o->lost >= LOST_LEAST) ||
-        (o->loss >= LOSS_LATE && o->lost >= LOST_LEAST && o->excess_ns > 60 * MS) ||
+    if (o->loss >= LOSS_NOW || (o->loss >= LOSS_LATE && o->excess_ns > 60 * MS) ||
         (limited && late))
         return 1;
-    if ((o->loss < LOSS_TWICE || o->lost < LOST_LEAST) && !late) {
+    if (o->loss < LOSS_TWICE && !late) {
         w->bad = 0;
         return 0;
     }
@@ -219,7 +236,7 @@ static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
 /* proven: the round trip in this report is of an SR that stood behind video at this rate. */
 static void grow(const rf_ctx *x, rf_way *w, const window *o, int used, int proven) {
     static const uint64_t share[] = {60, 200, 400, 600}; /* thousandths a second */
-    if (o->loss > LOSS_CLEAN || o->excess_ns > 60 * MS) {
+    if (o->loss > LOSS_LATE || o->excess_ns > 60 * MS) {
         w->good = 0;
         return;
     }
@@ -360,6 +377,8 @@ void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *
     int used = w->waited_ns >= w->since_ns || v->track[RF_VIDEO].thin == RF_THIN_PAUSED;
     open_window(x, v, kind, b);
     note_equation(w, &o);
+    if (kind == RF_VIDEO)
+        note_loss(x, w, &o);
     if (is_congested(w, &o) && !is_ground(w, &o))
         cut(x, p, &o);
     else if (w->bps)

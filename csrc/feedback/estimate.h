@@ -12,6 +12,8 @@ uint64_t rf_estimate_bps(const rf_peer *viewer);
 
 /* A report on one of its tracks. rtt_ns: the round trip that it told, 0: none. */
 void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *b, uint64_t rtt_ns);
+/* Its video's way loses 2 % or more, by whatever cause, or did in the last 20 s. */
+int rf_estimate_is_lossy(const rf_ctx *x, const rf_view *v);
 /* What a viewer gets of the video from now on; the same, told to the control plane alone. */
 void rf_estimate_slow(rf_ctx *x, rf_peer *p, enum rf_slow slow);
 void rf_slow_tell(rf_ctx *x, rf_peer *p, enum rf_slow slow);

@@ -5,7 +5,6 @@
  *   breaker.c           where reports fail, or say that nothing arrives
  *   nack.c              a viewer asks again: answered from the log
  *   again.c             … more than once, where much is lost
- *   loss.c              how much that is
  *   gaps.c              we ask the publisher again
  *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
  *   twcc.c              when the publisher's packets came, told to it
@@ -28,10 +27,6 @@ void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item);
 void rf_nack_copy(rf_ctx *x, rf_peer *p, int kind, uint64_t out_seq, int copies);
 void rf_again_later(rf_ctx *x, const rf_peer *p, int kind, uint64_t out_seq, int copies);
 void rf_again_now(rf_ctx *x); /* every tick: what is due */
-
-/* A viewer's report on its video. Its way loses more than a fiftieth. */
-void rf_loss_report(const rf_ctx *x, rf_view *v, const rf_report_block *b);
-int rf_loss_is_much(const rf_ctx *x, const rf_view *v);
 
 /* ext of a source has arrived (not by RTX: rtx 0); notes new gaps and closes old ones. Call before
  * highest_ext moves. 1: so much is missing that only a key frame helps. */

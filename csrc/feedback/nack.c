@@ -7,6 +7,7 @@
  * link is slower than it. */
 #include "base/error.h"
 #include "base/seq.h"
+#include "feedback/estimate.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 
@@ -37,14 +38,14 @@ static rf_resend *gate(const rf_ctx *x, rf_view *v, int kind, uint64_t out) {
 
 /* Where losses are not our doing, and copies would not add to them. */
 static int takes_copies(const rf_ctx *x, const rf_peer *p) {
-    return rf_loss_is_much(x, p->view) && !p->view->way.bps &&
+    return rf_estimate_is_lossy(x, p->view) && !p->view->way.bps &&
            p->view->track[RF_VIDEO].thin == RF_THIN_ALL;
 }
 
 /* What is lost is lost again: copies, second tries and packets asked for in vain come to several
  * times the share that is lost. */
 static uint64_t percent(const rf_ctx *x, const rf_peer *p) {
-    uint64_t lost = p->view->loss.percent;
+    uint64_t lost = p->view->way.percent;
     uint64_t most =
         x->config->resend_percent > MOST_PERCENT ? x->config->resend_percent : MOST_PERCENT;
     uint64_t wanted = x->config->resend_percent;

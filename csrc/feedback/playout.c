@@ -10,13 +10,13 @@
  *
  * Told in the first packets of a segment of its own with the numbers of the one before it, so that
  * a packet stays a function of its slot and segment. */
+#include "feedback/estimate.h"
 #include "feedback/feedback.h"
 #include "wire/hdrext.h"
 
-static const uint64_t SETTLED_NS = 1000000000u, STEP_NS = 500000000u, CALM_NS = 30000000000u;
+static const uint64_t SETTLED_NS = 1000000000u, STEP_NS = 500000000u;
 /* units of the extension: 10 ms */
 enum { RETRIES = 30, MOST = 60, STEP_UP = 10, STEP_DOWN = 5 };
-enum { LOSSY = 5, CALM = 2 }; /* of 256: RFC 3550 section 6.4.1 */
 
 /* A segment that goes on with the newest one's numbers. 0: not now. */
 static int tell(rf_view_track_state *s, uint16_t delay) {
@@ -28,24 +28,14 @@ static int tell(rf_view_track_state *s, uint16_t delay) {
     next.first_stream = last->first_stream + (s->next_out - last->first_out);
     next.greets = 1;
     next.delay = delay | RF_DELAY_FREE;
-    if (s->segments == RF_SEGMENTS) {
-        memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
-        s->segments--;
-    }
-    s->segment[s->segments++] = next;
+    *rf_segment_new(s) = next;
     return 1;
 }
 
 /* The minimum that it should come to. */
-static uint16_t wanted(const rf_ctx *x, rf_view *v, uint16_t now) {
-    uint32_t lost = atomic_load_explicit(&v->track[RF_VIDEO].fraction_lost, memory_order_relaxed);
-    if (lost > CALM || !v->calm_since_ns)
-        v->calm_since_ns = x->now_ns;
-    if (lost >= LOSSY) {
-        uint64_t all = v->rtt_ns / 10000000u + RETRIES;
-        return all < MOST ? (uint16_t)all : MOST;
-    }
-    return x->now_ns - v->calm_since_ns >= CALM_NS ? 0 : now;
+static uint16_t wanted(const rf_ctx *x, const rf_view *v) {
+    uint64_t all = v->rtt_ns / 10000000u + RETRIES;
+    return !rf_estimate_is_lossy(x, v) ? 0 : all < MOST ? (uint16_t)all : MOST;
 }
 
 void rf_playout_tick(rf_ctx *x, rf_peer *p) {
@@ -58,7 +48,7 @@ void rf_playout_tick(rf_ctx *x, rf_peer *p) {
         return;
     uint16_t told = s->segment[s->segments - 1].delay;
     uint16_t now = told & (uint16_t)~RF_DELAY_FREE;
-    uint16_t want = wanted(x, v, now);
+    uint16_t want = wanted(x, v);
     if (told & RF_DELAY_FREE && (want == now || x->now_ns - v->delay_told_ns < STEP_NS))
         return;
     uint16_t up = now + STEP_UP, down = now > STEP_DOWN ? (uint16_t)(now - STEP_DOWN) : 0;

@@ -44,8 +44,6 @@ static void reports(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
         atomic_store_explicit(&s->fraction_lost, b.fraction_lost, memory_order_relaxed);
         atomic_store_explicit(&s->cumulative_lost, b.cumulative_lost, memory_order_relaxed);
         atomic_store_explicit(&s->jitter, b.jitter, memory_order_relaxed);
-        if (k == RF_VIDEO)
-            rf_loss_report(x, p->view, &b);
         rf_estimate_report(x, p, k, &b, round_trip(x, p, &p->view->rtt_ns, &b));
     }
 }

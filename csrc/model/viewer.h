@@ -10,6 +10,8 @@
 #ifndef RF_MODEL_VIEWER_H
 #define RF_MODEL_VIEWER_H
 
+#include <string.h>
+
 #include "base/bucket.h"
 #include "base/counter.h"
 #include "model/derived.h"
@@ -72,7 +74,10 @@ typedef struct rf_way {
     uint64_t first_excess_ns;
     uint8_t first_loss, base_loss;
     uint8_t kind, open, bad, good, cuts, fast;
-    uint8_t rembs; /* in the second that began at */
+    uint8_t percent;   /* of the video that the newest window lost */
+    uint8_t lossy;     /* windows with much loss, less those without */
+    uint64_t lossy_ns; /* when several had said so; 0: never */
+    uint8_t rembs;     /* in the second that began at */
     uint64_t remb_second_ns;
     /* path/thin.c */
     uint64_t grown_ns, sr_ns; /* the newest SR's going, whether video was waiting then … */
@@ -92,16 +97,6 @@ typedef struct rf_way {
     uint64_t watched_ns, watched_all, watched_video, silent_ns, stuck_ns, tripped_ns;
     uint8_t reported, heavy; /* heavy: windows in turn that TCP would not have borne */
 } rf_way;
-
-/* Of its video, from its reports: feedback/loss.c. */
-typedef struct rf_loss {
-    uint64_t since_ns; /* the window's begin, 0: no report yet, and what was reported then */
-    uint64_t much_ns;  /* when it was last known that much is lost; 0: never */
-    uint32_t highest;
-    int32_t lost;
-    uint8_t windows; /* with much loss, less those without */
-    uint8_t percent; /* lost in the newest window */
-} rf_loss;
 
 /* Up and down between layers: path/layer_fit.c. */
 typedef struct rf_fit {
@@ -157,7 +152,6 @@ typedef struct rf_view {
     rf_bucket pace; /* of the start burst, or of thinned video, in bytes */
     uint64_t slowed_ns;
     uint8_t slower; /* the pace is shifted right by it */
-    rf_loss loss;
     rf_bucket resend_budget;
     rf_resend resend[RF_RESENDS];
     uint32_t position;                 /* in its subscription's array */
@@ -165,9 +159,18 @@ typedef struct rf_view {
     _Atomic uint8_t told_slow;         /* enum rf_slow */
     rf_way way;
     rf_fit fit;
-    uint64_t delay_told_ns, calm_since_ns; /* feedback/playout.c */
-    uint8_t line_epoch;                    /* of the clock lines that it was told last */
+    uint64_t delay_told_ns; /* feedback/playout.c */
+    uint8_t line_epoch;     /* of the clock lines that it was told last */
 } rf_view;
+
+/* The place of one more segment, the newest; the oldest gives way. */
+static inline rf_segment *rf_segment_new(rf_view_track_state *s) {
+    if (s->segments == RF_SEGMENTS)
+        memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
+    else
+        s->segments++;
+    return &s->segment[s->segments - 1];
+}
 
 /* What a viewer gets of a pinned slot; NULL: nothing, the derived log began behind it. */
 static inline const uint8_t *rf_view_payload(const rf_view *v, const rf_track *t, uint64_t index,

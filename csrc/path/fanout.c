@@ -71,14 +71,6 @@ void rf_sub_remove(rf_ctx *x, rf_peer *viewer) {
 
 /* ---- one packet ---- */
 
-/* The one of an older packet that comes after a segment which goes on with its numbers. */
-static const rf_segment *segment_before(const rf_view_track_state *s, uint64_t stream_seq) {
-    int i = s->segments - 1;
-    while (i > 0 && stream_seq < s->segment[i].first_stream && s->segment[i].first_stream > s->cut)
-        i--;
-    return &s->segment[i];
-}
-
 static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     if (!s->jump) {
         rf_segment *g = &s->segment[s->segments - 1];
@@ -86,13 +78,9 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
             g--; /* late: in the segment in which a resend would find it, down to the cut */
         return g;
     }
-    if (s->segments == RF_SEGMENTS) {
-        memmove(s->segment, s->segment + 1, sizeof s->segment[0] * (RF_SEGMENTS - 1));
-        s->segments--;
-    }
-    rf_segment *g = &s->segment[s->segments];
+    rf_segment *g = rf_segment_new(s);
     g->greets = s->cut == 0;
-    g->delay = s->segments ? g[-1].delay : 0;
+    g->delay = s->segments > 1 ? g[-1].delay : 0;
     g->log = s->log;
     g->ts_offset = s->ts_offset;
     g->first_out = s->next_out;
@@ -101,7 +89,6 @@ static rf_segment *segment_for(rf_view_track_state *s, const rf_slot *slot) {
     g->first_stream =
         s->has_jump_seq && s->jump_seq < slot->stream_seq ? s->jump_seq : slot->stream_seq;
     s->cut = g->first_stream;
-    s->segments++;
     s->jump = 0;
     s->has_jump_seq = 0;
     return g;
@@ -137,8 +124,6 @@ static int lay(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t index) {
     if (!dst)
         return RF_ENOSPC;
     const rf_segment *g = segment_for(s, slot);
-    if (slot->stream_seq < g->first_stream)
-        g = segment_before(s, slot->stream_seq);
     uint64_t out = g->first_out + (slot->stream_seq - g->first_stream);
     if (out >= s->next_out) {
         s->next_out = out + 1;

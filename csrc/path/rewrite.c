@@ -16,6 +16,15 @@ static int carries(const rf_subscription *s, uint8_t kind, uint8_t len) {
     return id && (s->ext_mixed || (id <= 14 && len >= 1 && len <= 16));
 }
 
+/* 12 bits of the least and 12 of the most, in 10 ms. */
+static void playout_delay(const rf_subscription *s, const rf_segment *segment, uint8_t out[3]) {
+    unsigned least = s->playout_fixed ? s->playout_min : segment->delay & 0xFFFu;
+    unsigned most = s->playout_fixed ? s->playout_max : segment->delay & RF_DELAY_FREE ? 0xFFF : 0;
+    out[0] = (uint8_t)(least >> 4);
+    out[1] = (uint8_t)(least << 4 | most >> 8);
+    out[2] = (uint8_t)most;
+}
+
 static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slot,
                          const uint8_t *room, const rf_segment *segment, uint8_t *dst) {
     const rf_view *v = p->view;
@@ -24,11 +33,7 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     int count = 0;
     int greeting = segment->greets && slot->stream_seq - segment->first_stream < RF_GREETING;
     int delay_told = 0;
-    int fixed = v->setup.playout_fixed;
-    unsigned least = fixed ? v->setup.playout_min : segment->delay & 0xFFFu;
-    unsigned most = fixed ? v->setup.playout_max : segment->delay & RF_DELAY_FREE ? 0xFFF : 0;
-    const uint8_t delay[3] = {(uint8_t)(least >> 4), (uint8_t)((least << 4 & 0xF0) | most >> 8),
-                              (uint8_t)most};
+    uint8_t delay[3];
     if (!greeting && !slot->ext_count)
         return 0;
     if (greeting && setup->mid_len && v->setup.ext_id_of[RF_EXT_MID]) {
@@ -46,6 +51,7 @@ static size_t extensions(const rf_peer *p, const rf_track *t, const rf_slot *slo
     }
     if (greeting && t->kind == RF_VIDEO && !delay_told && v->setup.start_playout_delay &&
         v->setup.ext_id_of[RF_EXT_PLAYOUT_DELAY]) {
+        playout_delay(&v->setup, segment, delay);
         items[count].kind = RF_EXT_PLAYOUT_DELAY;
         items[count].len = sizeof delay;
         items[count++].data = delay;

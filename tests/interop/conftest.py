@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.quality.lab import CHROMIUM, CHROMIUM_FLAGS
 from tests.interop.firefox import Firefox
-from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group
+from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group, serving
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"
 
@@ -41,17 +41,10 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("server") / "server.log"
-    running = Server(
-        workers=getattr(request.module, "WORKERS", 2),
-        host=getattr(request.module, "HOST", "127.0.0.1"),
-        log=log,
-    )
-    try:
-        running.wait_ready()
+    workers = getattr(request.module, "WORKERS", 2)
+    host = getattr(request.module, "HOST", "127.0.0.1")
+    with serving(log, workers=workers, host=host) as running:
         yield running
-    finally:
-        running.stop()
-    running.assert_clean_exit()
 
 
 @pytest.fixture(scope="session")

@@ -11,29 +11,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from benchmarks.waiting import wait_for
 
 READY = re.compile(r"rtcfwd: ready https?://.*:(\d+)/ udp:(\d+)")
-T = TypeVar("T")
+wait_until = wait_for
 SECONDS = 5  # of pictures and sound that a viewer has to play
-
-
-def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
-    """Poll `probe` until it returns something true and return that; fail at the deadline."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what} (last seen: {value!r})")
-        time.sleep(0.05)
 
 
 class Server:
@@ -141,6 +130,18 @@ setInterval(async () => {
   }
 }, 200);
 """
+
+
+@contextlib.contextmanager
+def serving(log: Path, **settings: Any) -> Iterator[Server]:
+    """A server that is ready; afterwards it must end cleanly."""
+    running = Server(log=log, **settings)
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+    running.assert_clean_exit()
 
 
 class Tab:

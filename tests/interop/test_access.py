@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.interop.interop_tools import Server, wait_until
+from tests.interop.interop_tools import Server, serving, wait_until
 
 PUBLISHER, VIEWER, ADMIN = "publisher-token-1", "viewer-token-0001", "admin-token-00001"
 TOKENS = f"publish:*:{PUBLISHER} view:*:{VIEWER} admin:*:{ADMIN}"
@@ -22,13 +22,8 @@ TOKENS = f"publish:*:{PUBLISHER} view:*:{VIEWER} admin:*:{ADMIN}"
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("secured") / "server.log"
     options = ("--auth-tokens", *TOKENS.split(), "--auth-delay", "0", "--drain", "0")
-    running = Server(workers=1, log=log, options=options)
-    try:
-        running.wait_ready()
+    with serving(log, workers=1, options=options) as running:
         yield running
-    finally:
-        running.stop()
-    running.assert_clean_exit()
     for token in (PUBLISHER, VIEWER, ADMIN):
         assert token not in running.text()
 

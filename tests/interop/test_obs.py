@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rtcfwd.client.probe import Probe
-from tests.interop.interop_tools import Pages, Server, wait_until
+from tests.interop.interop_tools import Pages, Server, serving, wait_until
 from tests.interop.obs import SIZES, VIDEO_PT, Obs
 from tests.interop.scripted import (
     Screen,
@@ -36,13 +36,8 @@ SDP = [("Content-Type", "application/sdp")]
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Server]:
     options = ("--auth-tokens", f"publish:*:{TOKEN}", "--auth-delay", "0")
-    running = Server(workers=1, log=tmp_path / "server.log", options=options)
-    try:
-        running.wait_ready()
+    with serving(tmp_path / "server.log", workers=1, options=options) as running:
         yield running
-    finally:
-        running.stop()
-    running.assert_clean_exit()
 
 
 @pytest.fixture

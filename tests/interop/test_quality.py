@@ -13,9 +13,10 @@ from playwright.sync_api import Browser
 
 from benchmarks.media import FPS
 from benchmarks.quality.clip import Source, unwrap
-from benchmarks.quality.lab import Lab, wait_for
+from benchmarks.quality.lab import Lab
 from benchmarks.quality.loss import by_kind
 from benchmarks.quality.sync import take_over
+from benchmarks.waiting import wait_for
 
 SOURCE = Source(bitrate=1_500_000, gop=10, seconds=20)
 

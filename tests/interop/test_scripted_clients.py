@@ -17,7 +17,7 @@ import pytest
 
 from rtcfwd.client.probe import Probe
 from tests.interop.browser_fetch import Page
-from tests.interop.interop_tools import Server
+from tests.interop.interop_tools import Server, serving
 from tests.interop.scripted import (
     FRAGMENT,
     Screen,
@@ -48,13 +48,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     servers = ("stun:127.0.0.1:3478", "turn:127.0.0.1:3478?transport=udp")
     options = ("--ice-servers", *servers, "--turn-secret", "secret-of-the-test")
     log = tmp_path_factory.mktemp("server") / "server.log"
-    running = Server(workers=1, log=log, options=options)
-    try:
-        running.wait_ready()
+    with serving(log, workers=1, options=options) as running:
         yield running
-    finally:
-        running.stop()
-    running.assert_clean_exit()
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from aiortc import (
 from playwright.sync_api import Browser, expect
 
 from rtcfwd.http.ice_servers import time_limited
-from tests.interop.interop_tools import Pages, Server, wait_until
+from tests.interop.interop_tools import Pages, Server, serving, wait_until
 
 SECRET = "north-south-east-west"
 RELAYS = range(52000, 52100)
@@ -70,13 +70,8 @@ def server(turn: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     log: Path = tmp_path_factory.mktemp("server") / "server.log"
     servers = f"turn:127.0.0.1:{turn}?transport=udp turn:127.0.0.1:{turn}?transport=tcp"
     options = ("--ice-servers", servers, "--turn-secret", SECRET, "--drain", "0")
-    running = Server(workers=1, log=log, options=options)
-    try:
-        running.wait_ready()
+    with serving(log, workers=1, options=options) as running:
         yield running
-    finally:
-        running.stop()
-    running.assert_clean_exit()
     assert SECRET not in running.text()
 
 
