@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from rtcfwd import __version__
 from rtcfwd.forwarder import delays
-from rtcfwd.forwarder.api import Role, Slow
+from rtcfwd.forwarder.api import ForwarderError, Role, Slow
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.states import SessionState, StreamState
 
@@ -38,6 +38,9 @@ _WORKER_COUNTERS = {
     "feedback": "Transport-wide feedback packets sent to publishers",
     "kernel_drops": "Datagrams that the kernel dropped before they were read",
     "packets": "Media packets sent over UDP, resends too",
+    "video": "Video packets of publishers",
+    "discardable": "Of these, packets of frames that may be left out for slow viewers",
+    "layer_changes": "Changes of viewers from one simulcast layer to another",
 }
 
 
@@ -123,6 +126,7 @@ class _Collector(Collector):
             slow.add_metric([level.name.lower()], now)
             changes.add_metric([level.name.lower()], counts.slow[level])
         yield from (slow, changes)
+        yield self._layers()
         wrong = GaugeMetricFamily(
             "rtcfwd_stream_warning", "What is wrong with a stream", labels=["stream", "type"]
         )
@@ -142,6 +146,26 @@ class _Collector(Collector):
         for reason, value in counts.drops.items():
             drops.add_metric([reason], value)
         yield drops
+
+    def _layers(self) -> Metric:
+        """Viewers of simulcast streams, by whether theirs is the largest layer on the air."""
+        count = {"best": 0, "lower": 0}
+        for stream in self._registry.streams.values():
+            if stream.rids:
+                try:
+                    stats = self._registry.forwarder.stream_stats(stream.handle)
+                except ForwarderError:
+                    continue
+                for viewer in stream.viewers.values():
+                    if viewer.gets_layer is not None:
+                        is_best = viewer.gets_layer == stats.get("best_layer")
+                        count["best" if is_best else "lower"] += 1
+        family = GaugeMetricFamily(
+            "rtcfwd_viewers_layer", "Viewers of simulcast, by their layer", labels=["layer"]
+        )
+        for layer, viewers in count.items():
+            family.add_metric([layer], viewers)
+        return family
 
 
 def _tcp(stats: dict[str, int]) -> Iterator[Metric]:

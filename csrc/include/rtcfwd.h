@@ -208,6 +208,7 @@ enum rf_event_type {
     RF_EVENT_PUBLISHER_SILENT, /* no media for 3 s */
     RF_EVENT_PARAMETERS,       /* data: the SPS NAL unit, when first seen and when it changes */
     RF_EVENT_VIEWER_SLOW,      /* data: enum rf_slow, then the estimate, 64 bits of our order */
+    RF_EVENT_VIEWER_LAYER,     /* data: the simulcast layer that it gets now, one byte */
 };
 
 /* What a viewer's video is since its way was found too narrow, or wide enough again. */
@@ -260,6 +261,8 @@ typedef struct rf_track_stats {
     /* Key frames that came within 1.5 s of our first request, and later than that; requests since
      * the newest one. */
     uint32_t keys_prompt, keys_late, plis_unanswered;
+    /* Since publish: packets whose payload was looked at, those of frames that no other needs. */
+    uint64_t inspected, discardable;
     uint8_t format, codec, active, pad;
 } rf_track_stats;
 
@@ -279,6 +282,7 @@ typedef struct rf_stream_stats {
     uint32_t worker;
     uint32_t derived_viewers; /* of its derived log, see rf_view_track */
     uint64_t feedback_sent;   /* transport-wide feedback packets to its publishers */
+    uint64_t layer_changes;   /* of its viewers, since it was opened */
     rf_delay_stats delays;    /* of the last 30 to 60 s; a packet counts for each viewer */
 } rf_stream_stats;
 
@@ -293,6 +297,7 @@ typedef struct rf_view_track_stats {
     uint32_t jitter;
     uint32_t ssrc;
     uint32_t layer; /* that it gets now; simulcast only */
+    uint64_t layer_changes;
 } rf_view_track_stats;
 
 typedef struct rf_peer_stats {
@@ -313,13 +318,16 @@ typedef struct rf_peer_stats {
 typedef struct rf_worker_stats {
     uint64_t turns, received, received_bytes, sent, sent_bytes;
     uint64_t send_calls, receive_calls, wakeups, punts, mailboxed;
-    uint64_t feedback;     /* transport-wide feedback packets to publishers */
-    uint64_t checks;       /* STUN checks answered without the control plane */
-    uint64_t kernel_drops; /* SO_RXQ_OVFL */
-    uint64_t packets;      /* media, resends too, that left by UDP */
-    uint64_t runs;         /* … and the messages they left in (GSO runs and singles) */
-    rf_delay_stats delays; /* since the start */
-    uint64_t drops[64];    /* by enum rf_drop */
+    uint64_t feedback;      /* transport-wide feedback packets to publishers */
+    uint64_t video;         /* packets of it from publishers … */
+    uint64_t discardable;   /* … of frames that no other needs */
+    uint64_t layer_changes; /* of viewers */
+    uint64_t checks;        /* STUN checks answered without the control plane */
+    uint64_t kernel_drops;  /* SO_RXQ_OVFL */
+    uint64_t packets;       /* media, resends too, that left by UDP */
+    uint64_t runs;          /* … and the messages they left in (GSO runs and singles) */
+    rf_delay_stats delays;  /* since the start */
+    uint64_t drops[64];     /* by enum rf_drop */
     uint32_t peers;
     uint32_t receive_buffer, send_buffer; /* what the kernel gave */
     uint32_t asked_buffer;                /* … of so much; 0: no socket */

@@ -159,6 +159,7 @@ typedef struct rf_ctx {
     /* figures */
     rf_counter turns, received, received_bytes, wakeups, punts, mailboxed, checks, feedback;
     rf_counter packets, runs;
+    rf_counter video, discardable, layer_changes;
     rf_delays delays;
     rf_counter drops[RF_DROP_COUNT];
 } rf_ctx;

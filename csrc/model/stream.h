@@ -21,6 +21,7 @@ typedef struct rf_stream {
     _Atomic uint64_t subscribers; /* bit w: worker w has viewers of it */
     _Atomic uint32_t viewers;
     rf_counter feedback_sent;         /* transport-wide, to its publishers */
+    _Atomic uint64_t layer_changes;   /* of its viewers; any worker counts */
     rf_recent_delays *delays;         /* owned: of each worker, which writes its own */
     _Atomic uint32_t keyframe_wanted; /* bit i: of log i */
     _Atomic uint8_t line_epoch;       /* of the clock lines: another publication, or source */

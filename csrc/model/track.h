@@ -88,7 +88,7 @@ typedef struct rf_track {
     rf_counter b_frames, parameters_added, parameters_missing, bitrate;
     _Atomic uint32_t size;     /* width << 16 | height */
     _Atomic int32_t drift_ppm; /* by how much the publisher's clock is fast */
-    rf_counter keys_prompt, keys_late, plis_unanswered;
+    rf_counter keys_prompt, keys_late, plis_unanswered, inspected, discardable;
 } rf_track;
 
 /* slots: a power of two. RF_ENOMEM. */

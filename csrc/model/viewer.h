@@ -104,6 +104,8 @@ typedef struct rf_fit {
     uint64_t up_ns;    /* when the last one was tried */
     uint64_t hold_ns;  /* for so long it is to fit before it is tried again … */
     uint8_t failed;    /* … the log of the one that did not hold; 0: none */
+    uint8_t told;      /* the log that the control plane knows of; 0: none */
+    rf_counter changes;
 } rf_fit;
 
 /* What every packet touches comes first: two cache lines. */

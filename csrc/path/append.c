@@ -424,6 +424,16 @@ static unsigned believe(rf_source *s, const arrival *a, unsigned flags) {
     return flags;
 }
 
+static void count_discardable(rf_ctx *x, rf_track *t, unsigned flags) {
+    int is = (flags & RF_PAYLOAD_DISCARDABLE) != 0;
+    rf_count(&t->inspected, 1);
+    rf_count(&t->discardable, (uint64_t)is);
+    if (t->kind == RF_VIDEO) {
+        rf_count(&x->video, 1);
+        rf_count(&x->discardable, (uint64_t)is);
+    }
+}
+
 /* A numbered packet of a known format: hold, leave out, or append. */
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
@@ -441,6 +451,7 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
                       s->parameters.sps_len, 0);
         if (flags & RF_PAYLOAD_B)
             rf_count(&t->b_frames, 1);
+        count_discardable(x, t, flags);
     }
     if (a->ext > s->highest_ext)
         s->highest_ext = a->ext;

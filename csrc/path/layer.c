@@ -139,6 +139,9 @@ int rf_layer_follow(rf_ctx *x, const rf_sub *sub, rf_peer *p) {
         return 1; /* what comes back must find its log */
     s->ts_offset = ahead > 0 ? offset : offset + (uint32_t)(STEP - ahead);
     enter(s, log);
+    rf_count(&p->view->fit.changes, 1);
+    rf_count(&x->layer_changes, 1);
+    atomic_fetch_add_explicit(&stream->layer_changes, 1, memory_order_relaxed);
     rf_view_from_key(x, p, t, sub->head[log], index, seq);
     return 1;
 }

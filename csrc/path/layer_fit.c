@@ -77,11 +77,23 @@ static void go(const rf_ctx *x, const rf_stream *stream, rf_view *v, uint8_t pla
     v->track[RF_VIDEO].fit = place;
 }
 
+/* Not where it changes: so nobody is told more than twice a second, whatever a viewer chooses. */
+static void tell(rf_ctx *x, const rf_peer *p) {
+    rf_view *v = p->view;
+    uint8_t log = v->track[RF_VIDEO].log, layer = (uint8_t)(log - RF_VIDEO);
+    if (log != v->fit.told &&
+        rf_notify(x, RF_EVENT_VIEWER_LAYER, RF_VIDEO, p, p->stream, &layer, 1, 0))
+        v->fit.told = log;
+}
+
 void rf_layer_fit(rf_ctx *x, rf_peer *p) {
     rf_view *v = p->view;
     rf_view_track_state *s = &v->track[RF_VIDEO];
     const rf_stream *stream = p->stream;
-    if (rf_stream_logs(stream) <= RF_KINDS || s->choice || !s->segments)
+    if (rf_stream_logs(stream) <= RF_KINDS || !s->segments)
+        return;
+    tell(x, p);
+    if (s->choice)
         return;
     uint64_t bps = rf_estimate_bps(p), sound = v->track[RF_AUDIO].present ? SOUND_BPS : 0;
     uint64_t room = bps > sound ? bps - sound : 0, now = rate_of(stream, s->fit);

@@ -24,9 +24,9 @@ int rf_consent(rf_ctx *x, rf_handle peer, const uint8_t *ufrag, size_t len, cons
 /* punt.c: up to the control plane, bounded; 0 or the drop is counted. */
 void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entry *known,
                 const rf_datagram *d);
-/* Notices that are not essential are dropped when the queue is half full. */
-void rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer,
-               const rf_stream *stream, const uint8_t *data, size_t len, int essential);
+/* Notices that are not essential are dropped when the queue is half full: 0. */
+int rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer,
+              const rf_stream *stream, const uint8_t *data, size_t len, int essential);
 
 /* unprotect.c: media of a peer that this worker owns. data has room for SRTP trailers. */
 void rf_media_in(rf_ctx *x, rf_handle peer, enum rf_class class, uint8_t *data, uint32_t len);
@@ -75,7 +75,7 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
 /* Where a viewer begins or goes on after a gap; 1 when there is something to send. */
 int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, uint64_t head);
 
-/* layer_fit.c: twice a second, the layer of a viewer that chose none. */
+/* layer_fit.c: twice a second, the layer of a viewer that chose none; tells which one it gets. */
 void rf_layer_fit(rf_ctx *x, rf_peer *p);
 
 /* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */

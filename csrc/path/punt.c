@@ -49,17 +49,17 @@ void rf_punt_up(rf_ctx *x, enum rf_event_type type, rf_handle peer, rf_path_entr
     rf_waker_ring(&x->shared->python);
 }
 
-void rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer,
-               const rf_stream *stream, const uint8_t *data, size_t len, int essential) {
+int rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer,
+              const rf_stream *stream, const uint8_t *data, size_t len, int essential) {
     uint64_t ticket;
     if (!essential && rf_queue_size(&x->notices) > x->notices.mask / 2) {
         rf_drop(x, RF_DROP_punt_full);
-        return;
+        return 0;
     }
     rf_notice *n = rf_queue_reserve(&x->notices, &ticket);
     if (!n) {
         rf_drop(x, RF_DROP_punt_full);
-        return;
+        return 0;
     }
     n->type = (uint8_t)type;
     n->kind = (uint8_t)kind;
@@ -71,4 +71,5 @@ void rf_notify(rf_ctx *x, enum rf_event_type type, int kind, const rf_peer *peer
         memcpy(n->data, data, n->len);
     rf_queue_publish(&x->notices, ticket);
     rf_waker_ring(&x->shared->python);
+    return 1;
 }

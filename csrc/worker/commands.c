@@ -114,6 +114,8 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
         rf_set(&t->keys_prompt, 0);
         rf_set(&t->keys_late, 0);
         rf_set(&t->plis_unanswered, 0);
+        rf_set(&t->inspected, 0);
+        rf_set(&t->discardable, 0);
         rf_set(&t->b_frames, 0);
         rf_set(&t->parameters_added, 0);
         rf_set(&t->parameters_missing, 0);

@@ -25,6 +25,8 @@ static void track_stats(const rf_track *t, rf_track_stats *o) {
     o->keys_prompt = (uint32_t)rf_read(&t->keys_prompt);
     o->keys_late = (uint32_t)rf_read(&t->keys_late);
     o->plis_unanswered = (uint32_t)rf_read(&t->plis_unanswered);
+    o->inspected = rf_read(&t->inspected);
+    o->discardable = rf_read(&t->discardable);
     o->width = (uint16_t)(size >> 16);
     o->height = (uint16_t)size;
     o->head = atomic_load_explicit(&t->head, memory_order_relaxed);
@@ -52,6 +54,8 @@ static void add_counts(rf_track_stats *sum, const rf_track_stats *o) {
     sum->bitrate += o->bitrate;
     sum->keys_prompt += o->keys_prompt;
     sum->keys_late += o->keys_late;
+    sum->inspected += o->inspected;
+    sum->discardable += o->discardable;
     sum->active |= o->active;
 }
 
@@ -75,6 +79,7 @@ int rf_get_stream_stats(rf_forwarder *f, rf_handle stream, rf_stream_stats *out)
     out->worker = s->owner;
     out->derived_viewers = s->derived_viewers;
     out->feedback_sent = rf_read(&s->feedback_sent);
+    out->layer_changes = rf_read(&s->layer_changes);
     for (int w = 0; w < f->workers; w++)
         rf_recent_delays_add(&s->delays[w], &out->delays);
     return RF_OK;
@@ -98,6 +103,7 @@ static void view_stats(const rf_peer *p, const rf_view *v, int k, rf_view_track_
     o->jitter = get32(&s->jitter);
     o->ssrc = v->setup.track[k].ssrc;
     o->layer = log > RF_VIDEO ? (uint32_t)(log - RF_VIDEO) : 0;
+    o->layer_changes = k == RF_VIDEO ? rf_read(&v->fit.changes) : 0;
 }
 
 int rf_get_peer_stats(rf_forwarder *f, rf_handle peer, rf_peer_stats *out) {
@@ -157,6 +163,9 @@ int rf_get_worker_stats(rf_forwarder *f, int worker, rf_worker_stats *out) {
     out->punts = rf_read(&x->punts);
     out->mailboxed = rf_read(&x->mailboxed);
     out->feedback = rf_read(&x->feedback);
+    out->video = rf_read(&x->video);
+    out->discardable = rf_read(&x->discardable);
+    out->layer_changes = rf_read(&x->layer_changes);
     out->checks = rf_read(&x->checks);
     out->kernel_drops = rf_read(&n->kernel_drops);
     out->packets = rf_read(&x->packets);

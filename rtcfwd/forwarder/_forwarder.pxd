@@ -182,6 +182,7 @@ cdef extern from "rtcfwd.h" nogil:
         RF_EVENT_PUBLISHER_SILENT
         RF_EVENT_PARAMETERS
         RF_EVENT_VIEWER_SLOW
+        RF_EVENT_VIEWER_LAYER
 
     ctypedef struct rf_event:
         uint8_t type
@@ -227,6 +228,8 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t keys_prompt
         uint32_t keys_late
         uint32_t plis_unanswered
+        uint64_t inspected
+        uint64_t discardable
         uint8_t format
         uint8_t codec
         uint8_t active
@@ -246,6 +249,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t worker
         uint32_t derived_viewers
         uint64_t feedback_sent
+        uint64_t layer_changes
         rf_delay_stats delays
 
     ctypedef struct rf_view_track_stats:
@@ -262,6 +266,7 @@ cdef extern from "rtcfwd.h" nogil:
         uint32_t jitter
         uint32_t ssrc
         uint32_t layer
+        uint64_t layer_changes
 
     ctypedef struct rf_peer_stats:
         uint64_t first_media_ns
@@ -294,6 +299,9 @@ cdef extern from "rtcfwd.h" nogil:
         uint64_t punts
         uint64_t mailboxed
         uint64_t feedback
+        uint64_t video
+        uint64_t discardable
+        uint64_t layer_changes
         uint64_t checks
         uint64_t kernel_drops
         uint64_t packets

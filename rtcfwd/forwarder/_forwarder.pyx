@@ -365,6 +365,8 @@ cdef class CompiledForwarder:
         if e.type == RF_EVENT_VIEWER_SLOW:
             estimate = int.from_bytes(e.data[1:9], sys.byteorder)
             return _api.ViewerSlow(e.peer, _api.Slow(e.data[0]), estimate or None)
+        if e.type == RF_EVENT_VIEWER_LAYER:
+            return _api.ViewerLayer(e.peer, e.data[0])
 
     # ---- figures ----
 
@@ -376,7 +378,8 @@ cdef class CompiledForwarder:
         best = s.best if s.best < s.layers else None
         return {"viewers": s.viewers, "worker": s.worker, "tracks": tracks, "layers": layers,
                 "best_layer": best, "derived_viewers": s.derived_viewers,
-                "feedback_sent": s.feedback_sent, "delays": {**s.delays, "ends": DELAY_BOUNDS}}
+                "feedback_sent": s.feedback_sent, "layer_changes": s.layer_changes,
+                "delays": {**s.delays, "ends": DELAY_BOUNDS}}
 
     def peer_stats(self, peer):
         cdef rf_peer_stats s

@@ -216,6 +216,15 @@ class ViewerSlow:
     """bits a second of all that is sent to it; None: nothing speaks against any rate"""
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerLayer:
+    """A viewer gets another simulcast layer, or its first; twice a second at most."""
+
+    peer: PeerHandle
+    layer: int
+    """index of the publication's rids"""
+
+
 Event = (
     Punt
     | PeerGone
@@ -225,6 +234,7 @@ Event = (
     | PublisherSilent
     | ParameterSets
     | ViewerSlow
+    | ViewerLayer
 )
 
 
@@ -318,8 +328,9 @@ class Forwarder(Protocol):
 
     def stream_stats(self, stream: StreamHandle) -> dict[str, Any]:
         """``tracks``: figures by kind, video's layers added up. ``layers``: those of each simulcast
-        layer in the order of ``rids``, empty without. ``best_layer``: index or None. ``delays``:
-        how long media stayed, for delays.quantiles."""
+        layer in the order of ``rids``, empty without. ``best_layer``: index or None.
+        ``layer_changes``: of its viewers. ``delays``: how long media stayed, for
+        delays.quantiles."""
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]: ...
 

@@ -63,6 +63,7 @@ class FakeForwarder:
         self.max_streams = max_streams
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.sent: list[tuple[int, Path, bytes]] = []
+        self.figures: dict[str, Any] = {}  # of every stream, that a test sets
         self.peers: dict[PeerHandle, FakePeer] = {}
         self.streams: set[StreamHandle] = set()
         self.closed = False
@@ -201,7 +202,8 @@ class FakeForwarder:
         if stream not in self.streams:
             raise StaleHandle(f"stream {stream}")
         viewers = sum(p.stream == stream and p.role == Role.VIEWER for p in self.peers.values())
-        return {"tracks": [], "viewers": viewers, "worker": 0, "layers": []}
+        none = {"tracks": [], "viewers": viewers, "worker": 0, "layers": []}
+        return {**none, **self.figures}
 
     def peer_stats(self, peer: PeerHandle) -> dict[str, Any]:
         self._peer(peer)

@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from rtcfwd import __version__
 from rtcfwd.forwarder.api import ForwarderError, Kind
 from rtcfwd.forwarder.delays import quantiles
 from rtcfwd.session.ids import is_stream_name
+from rtcfwd.session.layers import rid_of
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
 from rtcfwd.session.states import SessionState
@@ -67,7 +69,7 @@ class Api:
         stream = self._registry.streams.get(name) if is_stream_name(name) else None
         if stream is None:
             raise Problem(404, "No such stream", "GET /api/v1/streams lists those there are.")
-        sessions = [self._show_session(s) for s in stream.peers.values() if s is not None]
+        sessions = [self._show_session(s, stream) for s in stream.peers.values() if s is not None]
         return as_json({**self._show(stream), "sessions": sessions})
 
     async def server(self, request: web.Request) -> web.Response:
@@ -121,13 +123,15 @@ class Api:
                     "bitrate": self._rates.rate(
                         (stream.handle, kind), stream.opened_at, now, octets
                     ),
+                    "discardable_share": _discardable_share(form.codec, figures),
                 }
             )
         return {
             "name": stream.name,
             "state": stream.state.value,
             "tracks": tracks,
-            "layers": _layers(stream.rids, stats),
+            "layers": _layers(stream, stats),
+            "layer_changes": stats.get("layer_changes", 0),
             "warnings": [asdict(warning) for warning in stream.diagnosis.warnings],
             "viewers": len(stream.viewers),
             "feedback_sent": stats.get("feedback_sent", 0),
@@ -137,7 +141,7 @@ class Api:
             "age": round(now - stream.opened_at, 1),
         }
 
-    def _show_session(self, session: Session) -> dict[str, Any]:
+    def _show_session(self, session: Session, stream: Stream) -> dict[str, Any]:
         try:
             stats = (
                 {} if session.peer is None else self._registry.forwarder.peer_stats(session.peer)
@@ -156,13 +160,28 @@ class Api:
             if session.connected_at is None
             else round(session.connected_at - session.opened_at, 3),
             "connected": session.state is SessionState.CONNECTED,
+            # Simulcast: which layer it gets, which it has asked for.
+            "layer": rid_of(session.gets_layer, stream.rids),
+            "chosen_layer": session.layer or None,
             "stats": stats,
         }
 
 
-def _layers(rids: tuple[str, ...], stats: dict[str, Any]) -> list[dict[str, Any]]:
-    """Simulcast: each layer with its figures, in the publisher's order; ``best`` is what viewers
-    without a choice get. Bitrates are the payload's over the last second."""
+_CAN_TELL = ("H264", "VP8")  # their packets say whether other frames refer to theirs
+
+
+def _discardable_share(codec: str, figures: dict[str, Any]) -> float | None:
+    """Of the packets of this publication, those of frames that may be left out for a viewer whose
+    way is too narrow (0 to 1); None where packets do not tell."""
+    seen = figures.get("inspected", 0)
+    return round(figures["discardable"] / seen, 3) if seen and codec in _CAN_TELL else None
+
+
+def _layers(stream: Stream, stats: dict[str, Any]) -> list[dict[str, Any]]:
+    """Simulcast: each layer with its figures, in the publisher's order; ``best`` is the largest on
+    the air, what viewers without a choice get if their way carries it. Bitrates are the payload's
+    over the last second."""
+    watching = Counter(viewer.gets_layer for viewer in stream.viewers.values())
     return [
         {
             "rid": rid,
@@ -171,11 +190,14 @@ def _layers(rids: tuple[str, ...], stats: dict[str, Any]) -> list[dict[str, Any]
             "bitrate": figures["bitrate"],
             "active": bool(figures["active"]),
             "best": index == stats["best_layer"],
+            "viewers": watching[index],
             **{name: figures[name] for name in ("packets", "bytes", "lost", "repaired",
                                                 "nacks_sent", "keyframe_requests_sent",
                                                 "keyframes", "ssrc")},
         }
-        for index, (rid, figures) in enumerate(zip(rids, stats.get("layers", ()), strict=False))
+        for index, (rid, figures) in enumerate(
+            zip(stream.rids, stats.get("layers", ()), strict=False)
+        )
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from rtcfwd.forwarder.api import ForwarderError, Kind, Role
 from rtcfwd.session.events import MAX_SUBSCRIBERS, TYPES, Subscriber
-from rtcfwd.session.layers import LayerChoice, LayerError
+from rtcfwd.session.layers import LayerChoice, LayerError, rid_of
 from rtcfwd.session.registry import Registry
 from rtcfwd.session.session import Session
 from rtcfwd.session.states import StreamState
@@ -150,7 +150,9 @@ class Extensions:
         return {}
 
     def _layers(self, session: Session, stream: Stream) -> dict[str, Any]:
-        """Of the video that is published now; by the m-line of the viewer's own SDP."""
+        """Of the video that is published now; by the m-line of the viewer's own SDP. The layer that
+        this viewer gets has ``current``, which the draft does not know; clients have to ignore
+        what they do not know."""
         if session.video_line is None or Kind.VIDEO not in stream.live:
             return {}
         try:
@@ -158,8 +160,13 @@ class Extensions:
         except ForwarderError:
             return {}
         by_layer = stats.get("layers", ())
+        gets = rid_of(session.gets_layer, stream.rids)
         layers: list[dict[str, Any]] = [
-            {"rid": rid, **_figures(by_layer[index] if index < len(by_layer) else {})}
+            {
+                "rid": rid,
+                **_figures(by_layer[index] if index < len(by_layer) else {}),
+                **({"current": True} if rid == gets else {}),
+            }
             for index, rid in enumerate(stream.rids)
         ]
         if not layers:

@@ -22,6 +22,7 @@ from rtcfwd.forwarder.api import (
     Punt,
     Slow,
     StreamGone,
+    ViewerLayer,
     ViewerSlow,
 )
 
@@ -63,6 +64,7 @@ class Dispatcher:
             PublisherSilent: self._publisher_silent,
             ParameterSets: self._parameter_sets,
             ViewerSlow: self._viewer_slow,
+            ViewerLayer: self._viewer_layer,
         }
 
     def __call__(self, event: Event) -> None:
@@ -141,3 +143,11 @@ class Dispatcher:
             subscriber.put("slow")
         if event.slow is Slow.BROKEN:
             session.close("its way carries nothing, or it stopped reporting")
+
+    def _viewer_layer(self, event: ViewerLayer) -> None:
+        session = self._session(event.peer)
+        if session is None:
+            return
+        session.gets_layer = event.layer
+        for subscriber in session.subscribers.values():
+            subscriber.put("layers")

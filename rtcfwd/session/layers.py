@@ -32,3 +32,8 @@ class LayerChoice:
             raise LayerError(f"There is no layer with rid {self.rid[:32]}; there is {known}.")
         if self.spatial not in (None, 0) or self.temporal not in (None, 0):
             raise LayerError("The stream's only spatialLayerId and temporalLayerId is 0.")
+
+
+def rid_of(index: int | None, rids: Sequence[str]) -> str | None:
+    """The name of the layer that a viewer gets; None while it gets none, and without simulcast."""
+    return rids[index] if index is not None and index < len(rids) else None

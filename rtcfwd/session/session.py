@@ -102,7 +102,8 @@ class Session:
         self.opened_at = around.clock()
         self.connected_at: float | None = None
         self.last_heard = self.opened_at  # STUN or DTLS; media is the data plane's to count
-        self.layer = ""  # rid that a viewer has chosen; "": the best one
+        self.layer = ""  # rid that a viewer has chosen; "": the best that its way carries
+        self.gets_layer: int | None = None  # … that it gets: the place of its rid; None: none yet
         self.slow = Slow.ALL  # viewer: how much of the video its way carries
         self.estimate: int | None = None  # … in bit/s, when that changed
         self.media = False  # publisher: media came, and is not silent now

@@ -59,6 +59,11 @@ def assert_sound(pub: SimulcastPublisher, viewer: Viewer) -> None:
     assert len({ts for ts, _ in stamps}) == len(stamps)
 
 
+def told(w: World, peer: Peer) -> list[int]:
+    """The layers that the control plane was told of, in turn."""
+    return [e.layer for e in w.events if isinstance(e, api.ViewerLayer) and e.peer == peer.handle]
+
+
 def layers(w: World) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = w.forwarder.stream_stats(w.stream)["layers"]
     return found
@@ -124,6 +129,10 @@ def test_a_choice_is_followed_at_a_key_frame_with_numbers_that_go_on(workers: in
         assert_sound(pub, still)
         stats = w.forwarder.peer_stats(peer.handle)["tracks"]["video"]
         assert stats["layer"] == HIGH
+        assert stats["layer_changes"] == 5
+        assert w.forwarder.stream_stats(w.stream)["layer_changes"] == 5
+        assert sum(worker["layer_changes"] for worker in w.forwarder.worker_stats()) == 5
+        assert told(w, peer) == [HIGH, LOW, MID, HIGH, LOW, HIGH]
         assert stats["lag"] == 0
 
 

@@ -127,6 +127,32 @@ def test_a_mark_that_every_picture_has_tells_nothing() -> None:
     assert run(1_500_000, script=Marked).frames == run(1_500_000).frames
 
 
+@pytest.mark.parametrize(
+    ("script", "least", "most"), [(Wide, 0, 0), (Layered, 0.35, 0.5), (Marked, 0, 0.2)]
+)
+def test_the_share_that_may_be_left_out_is_told(
+    script: type[Wide], least: float, most: float
+) -> None:
+    """Of the present publication's packets; what is not believed is not counted."""
+    with World() as w:
+        before, its = w.publisher(wide(), script_of=Layered if script is Wide else Wide)
+        w.run(2)
+        w.rest(before)
+        w.leave(its)
+        pub, _ = w.publisher(wide(), script_of=script)
+        w.run(4)
+        w.rest(pub)
+        figures = w.track(VIDEO)
+        assert figures["inspected"] == len(pub.sent[VIDEO]) > 1000
+        assert least <= figures["discardable"] / figures["inspected"] <= most
+        marked = sum(s.payload[0] & 0x60 == 0 for s in pub.sent[VIDEO])
+        unsure = marked - figures["discardable"]  # a frame, until others show that it means it
+        assert script is Marked or 0 <= unsure <= 8
+        worker = w.forwarder.worker_stats()[0]
+        assert worker["video"] == len(pub.sent[VIDEO]) + len(before.sent[VIDEO])
+        assert figures["discardable"] <= worker["discardable"] < worker["video"]
+
+
 # ---- who is not slow ----
 
 

@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 
 from rtcfwd.config import Config
-from rtcfwd.forwarder.api import Kind, ParameterSets
+from rtcfwd.forwarder.api import Kind, ParameterSets, ViewerLayer
 from rtcfwd.http.events import Extensions
+from rtcfwd.session.dispatch import Dispatcher
 from rtcfwd.session.events import TYPES, Subscriber
 from rtcfwd.session.layers import LayerChoice, LayerError
 from rtcfwd.session.registry import Refused
@@ -20,6 +21,20 @@ from tests.unit.server_tools import serving
 from tests.unit.session_tools import PUBLISH, VIEW, World
 
 SDP = {"Content-Type": "application/sdp"}
+LAYER_FIGURES = [
+    "width",
+    "height",
+    "bitrate",
+    "active",
+    "packets",
+    "bytes",
+    "lost",
+    "repaired",
+    "nacks_sent",
+    "keyframe_requests_sent",
+    "keyframes",
+    "ssrc",
+]
 WAIT = Config(viewer_wait=60.0, max_streams=4)
 
 
@@ -174,6 +189,45 @@ async def test_layers_of_simulcast_are_told_and_chosen() -> None:
             assert await reply.content.readline() == b"event: layers\n"
             data = json.loads((await reply.content.readline()).removeprefix(b"data: "))
         assert list(data.values()) == [[{"rid": "h"}, {"rid": "l"}]]
+
+
+async def test_the_layer_that_a_viewer_gets_is_told_when_it_changes() -> None:
+    """In the event, in the API and in the metrics; a layer that is none of the publication's (the
+    publisher before had more) is nobody's."""
+    async with serving() as (server, client, fake):
+        url = await join(client)
+        stream = server.registry.streams["demo"]
+        stream.rids = ("h", "l")
+        (viewer,) = stream.viewers.values()
+        fake.figures = {
+            "best_layer": 0,
+            "layer_changes": 3,
+            "layers": [dict.fromkeys(LAYER_FIGURES, 1)] * 2,
+            "tracks": {"video": {"inspected": 8, "discardable": 2}},
+        }
+        async with client.post(url, json=["layers"]) as reply:
+            events = reply.headers["Location"]
+        async with client.get(events) as reply:
+            for index, current in ((None, None), (1, "l"), (0, "h"), (2, None)):
+                if index is not None and viewer.peer is not None:
+                    Dispatcher(server.registry)(ViewerLayer(viewer.peer, index))
+                assert await reply.content.readline() == b"event: layers\n"
+                data = json.loads((await reply.content.readline()).removeprefix(b"data: "))
+                await reply.content.readline()
+                (told,) = data.values()
+                assert [layer["rid"] for layer in told] == ["h", "l"]
+                assert [x["rid"] for x in told if x.get("current")] == [current][: bool(current)]
+                async with client.get("/api/v1/streams/demo") as answer:
+                    shown = await answer.json()
+                assert [s["layer"] for s in shown["sessions"]] == [None, current]
+                assert sum(layer["viewers"] for layer in shown["layers"]) == (current is not None)
+        assert shown["layer_changes"] == 3
+        assert shown["tracks"][0]["discardable_share"] == 0.25
+        Dispatcher(server.registry)(ViewerLayer(viewer.peer or 0, 1))
+        async with client.get("/metrics") as reply:
+            text = await reply.text()
+        assert 'rtcfwd_viewers_layer{layer="lower"} 1.0' in text
+        assert 'rtcfwd_viewers_layer{layer="best"} 0.0' in text
 
 
 async def join(client: aiohttp.ClientSession) -> str:
