@@ -63,7 +63,9 @@ void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
     rf_sub *sub = rf_sub_of(x, p->stream);
     uint64_t head = atomic_load_explicit(&t->head, memory_order_acquire), index, seq;
     if (s->state != RF_VIEW_LIVE || !sub || rf_read(&t->plis_unanswered) < IN_VAIN ||
-        x->now_ns - s->live_ns < REPLAY_NS || !rf_track_key(t, rf_track_low(t, head), &index, &seq))
+        x->now_ns - s->live_ns < REPLAY_NS ||
+        !rf_track_key(t, rf_track_low(t, head), &index, &seq) || index >= head ||
+        rf_view_is_far(x, t, index, head))
         return; /* what it has, however damaged, is better than a wait */
     rf_egress_flush(x);
     if (x->blocked)

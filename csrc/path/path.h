@@ -69,6 +69,9 @@ int rf_sub_add(rf_ctx *x, rf_peer *viewer);
 void rf_sub_remove(rf_ctx *x, rf_peer *viewer);
 
 /* start.c */
+/* Is the way from the key frame at `index` to `head` longer than the wait for the next key frame,
+ * or longer than allowed? */
+int rf_view_is_far(const rf_ctx *x, const rf_track *t, uint64_t index, uint64_t head);
 /* Begins at a key frame of the log: a burst, or a poster where the backlog is too long. */
 void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_t index,
                       uint64_t seq);

@@ -40,9 +40,9 @@ static void wait_for_key(rf_ctx *x, rf_view_track_state *s, rf_stream *stream, u
     rf_keyframe_want(x, stream, s->log);
 }
 
-/* Is the way over the backlog longer than the wait for the next key frame, or longer than allowed?
- */
-static int too_long(const rf_ctx *x, const rf_track *t, const rf_slot *key, uint64_t bytes) {
+int rf_view_is_far(const rf_ctx *x, const rf_track *t, uint64_t index, uint64_t head) {
+    const rf_slot *key = rf_track_slot(t, index);
+    uint64_t bytes = rf_track_slot(t, head - 1)->total_bytes - key->total_bytes;
     uint64_t age = x->now_ns > key->arrival_ns ? x->now_ns - key->arrival_ns : 0;
     uint64_t interval = atomic_load_explicit(&t->key_interval_ns, memory_order_relaxed);
     uint64_t burst_ns = bytes * 8000 / (x->config->start_pace_bps / 1000000 + 1);
@@ -65,7 +65,7 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
         rf_thin_resumed(x, p, index);
         s->poster_ts = key->ts;
         s->state = RF_VIEW_THIN;
-    } else if (too_long(x, t, key, rf_track_slot(t, head - 1)->total_bytes - key->total_bytes)) {
+    } else if (rf_view_is_far(x, t, index, head)) {
         s->state = RF_VIEW_POSTER;
         s->poster_ts = key->ts;
         if (!rf_is_patient(x, p))

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipeline.checks import assert_clock
-from tests.pipeline.netem import SECOND
-from tests.pipeline.publisher import VIDEO, Publisher, Setup
+from tests.pipeline.checks import assert_clock, assert_whole
+from tests.pipeline.netem import MS, SECOND
+from tests.pipeline.picture import frames_shown, longest_gap
+from tests.pipeline.publisher import VIDEO, Publisher, Sent, Setup
+from tests.pipeline.viewer import Viewer, ViewerSetup
 from tests.pipeline.world import World
 
 
@@ -22,6 +24,20 @@ class LargeKeys(Publisher):
         return packets
 
 
+def wish(w: World, viewers: list[Viewer], seconds: float, every: float = 1.0) -> None:
+    """They ask for a key frame, one after the other."""
+    for turn in range(round(seconds / every)):
+        viewers[turn % len(viewers)].pli()
+        w.run(every)
+
+
+def share_of_keys(sent: list[Sent]) -> float:
+    """The part of these packets' bytes that are of key frames, of which there must be some."""
+    keys = {s.ts for s in sent if s.key_start}
+    assert len(keys) >= 2
+    return sum(len(s.payload) for s in sent if s.ts in keys) / sum(len(s.payload) for s in sent)
+
+
 @pytest.mark.parametrize("percent", [20, 25, 50])
 def test_a_flood_of_wishes_costs_no_more_than_the_budget(percent: int) -> None:
     """Each viewer wishes every second, all at other times: somebody always does."""
@@ -30,28 +46,47 @@ def test_a_flood_of_wishes_costs_no_more_than_the_budget(percent: int) -> None:
         viewers = [w.viewer()[0] for _ in range(20)]
         w.run(3)
         before = len(pub.sent[VIDEO])
-        for round_ in range(600):
-            viewers[round_ % 20].pli()
-            w.run(0.05)
-        sent = pub.sent[VIDEO][before:]
-        keys = {s.ts for s in sent if s.key_start}
-        assert len(keys) >= 2
-        size = {s.payload: len(s.payload) for s in sent}
-        share = sum(size[s.payload] for s in sent if s.ts in keys) / sum(size.values())
+        wish(w, viewers, 30, 0.05)
+        share = share_of_keys(pub.sent[VIDEO][before:])
         assert share <= percent / 100 * 1.25  # the size of the newest, for the next
         assert share >= percent / 100 * 0.5  # it is used, too
 
 
-def test_a_thousand_wishes_a_second_are_few_requests() -> None:
+def test_a_thousand_viewers_cost_the_publisher_no_more_than_the_budget() -> None:
+    """Each of them wishes every second. It costs the publisher what is set, and them nothing: each
+    gets what was published, once."""
+    with World(keyframe_percent=25) as w:
+        setup = Setup(gop=10_000, has_audio=False, packets_a_frame=1)
+        pub, _ = w.publisher(setup, script_of=LargeKeys)
+        plain = ViewerSetup(has_audio=False, reports=False)
+        crowd = [w.viewer(plain) for _ in range(1000)]
+        for _, peer in crowd:
+            w.ignore(peer)
+        w.run(3, step_ms=10)
+        before, asked = len(pub.sent[VIDEO]), len(pub.plis)
+        for turn in range(20 * 100):
+            for viewer, peer in crowd[turn % 100 :: 100]:
+                viewer.pli()
+                w.inject(peer, viewer.out.pop())
+            w.run(0.01, step_ms=10)
+        w.rest(pub)
+        sent = pub.sent[VIDEO][before:]
+        assert 0.5 * 0.25 <= share_of_keys(sent) <= 1.25 * 0.25
+        assert len(pub.plis) - asked <= len({s.ts for s in sent if s.key_start}) + 1
+        for _, peer in crowd:
+            assert w.forwarder.peer_stats(peer.handle)["tracks"]["video"]["plis"] == 20
+            assert len(pub.sent[VIDEO]) <= peer.taken.total() < len(pub.sent[VIDEO]) + 30
+
+
+def test_many_wishes_at_a_time_are_one_request() -> None:
     with World() as w:
         pub, _ = w.publisher(Setup(gop=10_000, has_audio=False))
         viewers = [w.viewer()[0] for _ in range(20)]
         w.run(3)
         before = len(pub.plis)
         for _ in range(10):
-            for viewer in viewers:
-                for _ in range(50):
-                    viewer.pli()
+            for viewer in viewers * 50:
+                viewer.pli()
             w.run(1)
         assert 1 <= len(pub.plis) - before <= 20
 
@@ -63,9 +98,7 @@ def test_a_publisher_that_ignores_requests_is_replayed_from_the_log() -> None:
         viewer, its = w.viewer()
         still, _ = w.viewer()
         w.run(2)
-        for _ in range(8):
-            viewer.pli()
-            w.run(1)
+        wish(w, [viewer], 8)
         w.rest(pub)
         sent = pub.sent[VIDEO]
         position = {s.payload: i for i, s in enumerate(sent)}
@@ -80,14 +113,32 @@ def test_a_publisher_that_ignores_requests_is_replayed_from_the_log() -> None:
         assert w.forwarder.peer_stats(its.handle)["tracks"]["video"]["plis"] == 8
 
 
+@pytest.mark.parametrize(
+    "config",
+    [{"video_slots": 256}, {"start_max_bytes": 100_000}, {"start_max_ns": SECOND}],
+    ids=["not in the log", "too much", "too old"],
+)
+def test_a_wish_that_the_log_cannot_meet_stops_no_picture(config: dict[str, int]) -> None:
+    """No key frame comes by itself, and the publisher ignores requests: whoever were sent back to
+    a key frame that is not there, or to a poster, would never see anything again."""
+    with World(**config) as w:
+        viewer, its = w.viewer()
+        pub, _ = w.publisher(Setup(gop=10_000, answers_pli=False, has_audio=False))
+        w.run(3)
+        wish(w, [viewer], 15)
+        w.rest(pub)
+        assert_whole(viewer, pub, VIDEO, from_first=True)
+        assert longest_gap(frames_shown(viewer, pub)) < 50 * MS
+        assert w.forwarder.peer_stats(its.handle)["tracks"]["video"]["plis"] == 15
+        assert len(pub.plis) >= 3  # it is still asked
+
+
 def test_a_publisher_that_answers_is_never_replayed() -> None:
     with World() as w:
         pub, _ = w.publisher(Setup(gop=300, has_audio=False))
         viewer, _ = w.viewer()
         w.run(2)
-        for _ in range(8):
-            viewer.pli()
-            w.run(1)
+        wish(w, [viewer], 8)
         w.rest(pub)
         assert viewer.payloads(VIDEO) == [s.payload for s in pub.sent[VIDEO]]
 

@@ -84,6 +84,7 @@ class World:
         self.peers: list[Peer] = []
         self.events: list[api.Event] = []
         self._by_path: dict[api.Path, Peer] = {}
+        self._unheard: set[api.Path] = set()
         self._seed = seed * 1000
         self._names = 0
 
@@ -185,6 +186,11 @@ class World:
         """A peer that has left takes no more time (its path is still known)."""
         self.peers.remove(peer)
 
+    def ignore(self, peer: Peer) -> None:
+        """One of a crowd: what it is sent is only counted, and it says only what is injected."""
+        self.peers.remove(peer)
+        self._unheard.add(peer.path)
+
     # ---- time ----
 
     def run(self, seconds: float, step_ms: int = 1) -> None:
@@ -242,6 +248,8 @@ class World:
                 path, data = sent
                 peer = self._by_path[path]
                 peer.taken[path] += 1
+                if path in self._unheard:
+                    continue
                 peer.wire.watch(data)
                 peer.down.send(self.now, data)
 
