@@ -5,14 +5,16 @@
  * Key frames have a budget: however many viewers wish for one, those that are asked for may take no
  * more than a share of the layer's bitrate, by the size of the newest one in the log.
  *
- * A publisher that leaves several requests unanswered is one that ignores them (OBS, FFmpeg). It
- * goes on being asked, and a viewer that wishes for a key frame is fed anew from the log. */
+ * A wish is repeated for a while by itself: requests get lost, and browsers wish only every 3 s. A
+ * publisher that leaves several unanswered, or whose key frames come long after they were asked
+ * for, is one that ignores them (OBS, FFmpeg). It goes on being asked when somebody wishes, and a
+ * viewer that does is fed anew from the log. */
 #include "base/error.h"
 #include "feedback/feedback.h"
 #include "path/path.h"
 
 static const uint64_t APART_NS = 500000000, LONGEST_NS = 10000000000u, PROMPT_NS = 1500000000,
-                      REPLAY_NS = 5000000000u;
+                      REPLAY_NS = 5000000000u, AGAIN_NS = 1000000000;
 enum { IN_VAIN = 3 };
 
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log) {
@@ -57,13 +59,20 @@ static uint64_t apart(const rf_ctx *x, const rf_track *t) {
     return ns < APART_NS ? APART_NS : ns > LONGEST_NS ? LONGEST_NS : ns;
 }
 
+static int in_vain(const rf_track *t) {
+    return rf_read(&t->plis_unanswered) >= IN_VAIN;
+}
+
+static int is_ignored(const rf_track *t) {
+    return in_vain(t) || rf_read(&t->keys_late) > rf_read(&t->keys_prompt);
+}
+
 void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
     rf_view_track_state *s = &p->view->track[RF_VIDEO];
     const rf_track *t = &p->stream->track[s->log];
     rf_sub *sub = rf_sub_of(x, p->stream);
     uint64_t head = atomic_load_explicit(&t->head, memory_order_acquire), index, seq;
-    if (s->state != RF_VIEW_LIVE || !sub || rf_read(&t->plis_unanswered) < IN_VAIN ||
-        x->now_ns - s->live_ns < REPLAY_NS ||
+    if (s->state != RF_VIEW_LIVE || !sub || !is_ignored(t) || x->now_ns - s->live_ns < REPLAY_NS ||
         !rf_track_key(t, rf_track_low(t, head), &index, &seq) || index >= head ||
         rf_view_is_far(x, t, index, head))
         return; /* what it has, however damaged, is better than a wait */
@@ -96,6 +105,16 @@ static void ask(rf_ctx *x, rf_peer *p, rf_source *s) {
     rf_egress_rtcp(x, p, buffer, w.at);
 }
 
+/* Is the last request long enough ago? While none was answered, they have cost little. */
+static int is_due(const rf_ctx *x, const rf_source *s, const rf_track *t) {
+    uint64_t ago = x->now_ns - s->keyframe_asked_ns;
+    if (!s->keyframe_asked_ns)
+        return 1;
+    if (ago < APART_NS)
+        return 0;
+    return (s->keyframe_since_ns && !in_vain(t) && ago >= AGAIN_NS) || ago >= apart(x, t);
+}
+
 void rf_keyframe_ask(rf_ctx *x, rf_peer *p) {
     rf_pub *pub = p->pub;
     uint32_t wanted = atomic_load_explicit(&p->stream->keyframe_wanted, memory_order_relaxed);
@@ -103,13 +122,12 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p) {
         return;
     for (int i = RF_VIDEO; i < RF_LOGS; i++) {
         rf_source *s = &pub->source[i];
-        if (!(wanted >> i & 1) || !s->ssrc ||
-            (s->keyframe_asked_ns &&
-             (x->now_ns - s->keyframe_asked_ns < APART_NS ||
-              x->now_ns - s->keyframe_asked_ns < apart(x, &p->stream->track[i]))))
+        const rf_track *t = &p->stream->track[i];
+        if (!(wanted >> i & 1) || !s->ssrc || !is_due(x, s, t))
             continue;
-        rf_keyframe_have(p->stream, i);
         s->keyframe_asked_ns = x->now_ns;
         ask(x, p, s);
+        if (in_vain(t))
+            rf_keyframe_have(p->stream, i);
     }
 }

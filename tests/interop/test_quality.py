@@ -5,12 +5,15 @@ publisher is seen. Timing is for `python -m benchmarks quality`.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
 
+from benchmarks.link import Link, is_rtcp
 from benchmarks.media import FPS
 from benchmarks.quality.clip import Source, unwrap
 from benchmarks.quality.lab import Lab
@@ -64,6 +67,56 @@ def test_lost_packets_come_again(lab: Lab, record: Any, loss: dict[str, float]) 
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         record(lost=lost, phase=stream.phase(0.0), **video())
         assert lost > 5
+
+
+def lose_for_good(link: Link, packets: int) -> None:
+    """The next packets of the video never come, nor what is sent in their place."""
+    seen = by_kind(link.down.seen)
+    (video, *_), (audio, *_) = ({packet.ssrc for packet in seen[k]} for k in ("video", "audio"))
+    left = itertools.count(packets, -1)
+
+    def lose(data: bytes) -> bool:
+        ssrc = int.from_bytes(data[8:12], "big")
+        if is_rtcp(data) or ssrc == audio:
+            return False
+        return ssrc != video or next(left) > 0
+
+    link.down.lose = lose
+
+
+def test_a_picture_damaged_for_good_goes_on_from_the_log(lab: Lab, record: Any) -> None:
+    """The publisher ignores PLI, and the next key frame is 20 s away: what the viewer lacks comes
+    from the log, from the last key frame on, each picture, none of them damaged."""
+    with lab.part() as part:
+        server = part.server()
+        stream = part.stream(server, "damaged", Source(bitrate=800_000, gop=20, seconds=20))
+        link = part.link(server, delay=0.01)
+        link.down.keep = True
+        tab = part.tab(server, link)
+        tab.watch("damaged")
+        tab.wait_frames(FPS)
+        lose_for_good(link, 10)
+        lost_at = time.monotonic()
+
+        def split() -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+            """(moment, number) of each picture before the first came again, and from then on."""
+            seen = [(at, number) for at, number, _ in tab.frames()]
+            starts = [i for i, (_, number) in enumerate(seen) if number == 0]
+            at = starts[1] if len(starts) > 1 else len(seen)
+            return seen[:at], seen[at:]
+
+        wait_for(lambda: split()[1], "the key frame again", 30)
+        live = wait_for(lambda: [at for at, lag in stream.lags(tab)[-1:] if lag < 0.2], "live", 30)
+        before, again = split()
+        record(
+            stood_s=round(again[0][0] - before[-1][0], 2),
+            live_again_s=round(live[0] - lost_at, 2),
+            pictures_again=len(again),
+            **tab.stats()[-1]["video"],
+        )
+        assert again[0][0] < stream.due(20 * FPS)  # not the next key frame
+        assert [number for _, number in again] == list(range(len(again)))
+        assert tab.evaluate("probe.frames.filter(([, number]) => number < 0).length") == 0
 
 
 def test_a_late_start_shows_every_picture(lab: Lab, record: Any) -> None:

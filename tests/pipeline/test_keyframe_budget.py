@@ -113,6 +113,36 @@ def test_a_publisher_that_ignores_requests_is_replayed_from_the_log() -> None:
         assert w.forwarder.peer_stats(its.handle)["tracks"]["video"]["plis"] == 8
 
 
+def test_a_wish_is_repeated_until_the_publisher_is_known_to_ignore_it() -> None:
+    """Browsers ask every 3 s, and a request may be lost; the second wish is met from the log."""
+    with World() as w:
+        pub, _ = w.publisher(Setup(gop=600, answers_pli=False, has_audio=False))
+        w.run(1)
+        viewer, _ = w.viewer()
+        w.run(2)
+        for replays in (0, 1):
+            wish(w, [viewer], 5, 5.0)
+            assert len(pub.plis) == 3 + replays
+            keys = [p for p in viewer.payloads(VIDEO) if p == pub.sent[VIDEO][0].payload]
+            assert len(keys) == 1 + replays
+
+
+@pytest.mark.parametrize("late", [0.5, 4.0])
+def test_a_publisher_whose_key_frames_come_by_themselves_stays_known(late: float) -> None:
+    """A key frame long after it was asked for was no answer: the next wish is met at once."""
+    with World() as w:
+        pub, _ = w.publisher(Setup(gop=300, answers_pli=False, has_audio=False))
+        viewer, _ = w.viewer()
+        w.run(9.97 - late)
+        wish(w, [viewer], late + 2, late + 2)
+        w.run(4)
+        viewer.pli()
+        w.run(1)
+        w.rest(pub)
+        first = [s.payload for s in pub.sent[VIDEO] if s.key_start][1]
+        assert viewer.payloads(VIDEO).count(first) == (2 if late > 1.5 else 1)
+
+
 @pytest.mark.parametrize(
     "config",
     [{"video_slots": 256}, {"start_max_bytes": 100_000}, {"start_max_ns": SECOND}],
