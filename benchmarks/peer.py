@@ -76,9 +76,14 @@ def transport_lines(local: Credentials, direction: str) -> list[str]:
 
 
 def make_offer(
-    local: Credentials, publish: bool, ssrcs: tuple[int, int] = (0, 0), rtx: bool = True
+    local: Credentials,
+    publish: bool,
+    ssrcs: tuple[int, int] = (0, 0),
+    rtx: bool = True,
+    codec: str = "H264",
 ) -> str:
-    """An offer for one H264 and one PCMA track; ``ssrcs``: the publisher's video and audio."""
+    """An offer for one video track of ``codec`` and one PCMA track; ``ssrcs``: the publisher's
+    video and audio."""
     transport = transport_lines(local, "sendonly" if publish else "recvonly")
     video_pts = [VIDEO_PT, *([VIDEO_PT + 1] if rtx and not publish else [])]
     lines = [
@@ -92,8 +97,8 @@ def make_offer(
         *transport,
         "a=mid:0",
         "a=rtcp-rsize",
-        f"a=rtpmap:{VIDEO_PT} H264/90000",
-        f"a=fmtp:{VIDEO_PT} {_H264}",
+        f"a=rtpmap:{VIDEO_PT} {codec}/90000",
+        *([f"a=fmtp:{VIDEO_PT} {_H264}"] if codec == "H264" else []),
         f"a=rtcp-fb:{VIDEO_PT} nack",
         f"a=rtcp-fb:{VIDEO_PT} nack pli",
         f"a=rtcp-fb:{VIDEO_PT} ccm fir",
@@ -203,6 +208,7 @@ class Peer:
     ssrcs: tuple[int, int] = (0, 0)
     stun_interval: float = 0.3
     srtp_profile: str | None = None  # the only one offered; None: all of ours
+    codec: str = "H264"  # of the video offered
     deaf: bool = False  # media is dropped and counted at the socket (netlab.drop_media)
     sock: socket.socket = field(init=False)
     session_url: str = field(init=False, default="")
@@ -261,7 +267,7 @@ class Peer:
 
     async def signal(self, http: aiohttp.ClientSession) -> Credentials:
         """Tell the server what ``local`` says; what it says. Here WHIP and WHEP."""
-        offer = make_offer(self.local, self.publish, self.ssrcs)
+        offer = make_offer(self.local, self.publish, self.ssrcs, codec=self.codec)
         headers = {"Content-Type": "application/sdp"}
         async with http.post(self.url, data=offer.encode(), headers=headers) as response:
             body = await response.text()

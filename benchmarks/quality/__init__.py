@@ -3,7 +3,8 @@
 ``run`` plays scenarios one after the other (start, loss, narrow, upstream, sync: each a module with
 a ``run``), behind the links of benchmarks/link.py. Figures come from the browser's getStats, from
 the pictures' own numbers (clip.py, probe.js) and from what links saw. Needs Debian's chromium and
-the development extra (playwright, numpy).
+the development extra (playwright, numpy); start also measures firefox-esr and GStreamer if they are
+there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The source: real H264 whose pictures carry their number, and a beep at each whole second.
+"""The source: real H264 or VP8 whose pictures carry their number, and a beep at each whole second.
 
 The number is drawn as the code strip of the test pattern (rtcfwd/client/pattern.py), so a browser
 can say which picture it has decoded, and when; the rest is moving grain that takes the bitrate.
@@ -21,7 +21,7 @@ from typing import Any
 from rtcfwd.client.pattern import COLUMNS, ROWS, STRIP, code_bits
 
 from ..encoded import nal_units, payloads
-from ..media import AUDIO_BYTES, AUDIO_PER_SECOND, FPS, Media, Packet
+from ..media import AUDIO_BYTES, AUDIO_PER_SECOND, FPS, PACKET, RTP_HEADER, Media, Packet
 from ..publisher import Publisher
 
 CACHE = Path(__file__).resolve().parents[2] / "build" / "quality"
@@ -42,11 +42,12 @@ class Source:
     height: int = 360
     first: int = 0
     audio_late: float = 0.0
-    live: bool = False
+    live: bool = False  # H264 alone
+    codec: str = "H264"  # or VP8
 
 
 class Encoder:
-    """x264 as a live encoder is set: no B-frames, constant bitrate."""
+    """x264 or libvpx as a live encoder is set: no B-frames, constant bitrate."""
 
     def __init__(self, source: Source) -> None:
         import av
@@ -54,13 +55,19 @@ class Encoder:
 
         self._numpy, self._av, self._source = numpy, av, source
         width, height = source.width, source.height
-        codec: Any = av.CodecContext.create("libx264", "w")
+        vp8 = source.codec == "VP8"
+        codec: Any = av.CodecContext.create("libvpx" if vp8 else "libx264", "w")
         codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
         codec.framerate, codec.time_base = Fraction(FPS), Fraction(1, FPS)
         codec.bit_rate = source.bitrate
         keyint = 3600 * FPS if source.live else source.gop * FPS
-        codec.options = {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline"}
-        codec.options |= {"x264-params": f"keyint={keyint}:scenecut=0:nal-hrd=cbr"}
+        if vp8:
+            codec.gop_size = keyint
+            codec.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
+            codec.options |= {"keyint_min": str(keyint), "minrate": str(source.bitrate)}
+        else:
+            codec.options = {"preset": "veryfast", "tune": "zerolatency", "profile": "baseline"}
+            codec.options |= {"x264-params": f"keyint={keyint}:scenecut=0:nal-hrd=cbr"}
         codec.options |= {"maxrate": str(source.bitrate), "bufsize": str(source.bitrate // 2)}
         self._codec = codec
         noise = numpy.random.default_rng(1).integers(0, 256, (2 * height, 2 * width), numpy.uint8)
@@ -68,7 +75,7 @@ class Encoder:
         self._strip = int(height - height / STRIP) & ~1
 
     def encode(self, number: int, key: bool = False) -> list[bytes]:
-        """NAL units of the picture that carries ``number``."""
+        """NAL units of the picture that carries ``number``; of VP8, its one frame."""
         numpy, source = self._numpy, self._source
         picture = numpy.full((source.height * 3 // 2, source.width), 128, numpy.uint8)
         down, right = number * 3 % source.height, number * 5 % source.width
@@ -82,12 +89,16 @@ class Encoder:
         frame.pts = number - source.first
         if key:
             frame.pict_type = self._av.video.frame.PictureType.I
-        return nal_units(b"".join(bytes(packet) for packet in self._codec.encode(frame)))
+        coded = b"".join(bytes(packet) for packet in self._codec.encode(frame))
+        return [coded] if source.codec == "VP8" else nal_units(coded)
 
 
 def loop(source: Source) -> list[list[bytes]]:
-    """NAL units of each picture of the loop; made once, then read from build/quality/."""
+    """What :meth:`Encoder.encode` makes of each picture of the loop; made once, then read from
+    build/quality/."""
     name = "-".join(str(value) for value in astuple(source)[:6])
+    if source.codec != "H264":
+        name += f"-{source.codec}"
     path = CACHE / f"clip-{name}.pickle"
     if path.exists():
         frames: list[list[bytes]] = pickle.loads(path.read_bytes())
@@ -101,6 +112,12 @@ def loop(source: Source) -> list[list[bytes]]:
     return frames
 
 
+def vp8_payloads(frame: bytes, room: int = PACKET - RTP_HEADER) -> Iterator[bytes]:
+    """RTP payloads of a VP8 frame: the shortest descriptor (RFC 7741 4.2) and a part each."""
+    for at in range(0, len(frame), room - 1):
+        yield (b"\0" if at else b"\x10") + frame[at : at + room - 1]
+
+
 class NumberedMedia(Media):
     """:class:`Media` with real pictures and beeps."""
 
@@ -109,14 +126,18 @@ class NumberedMedia(Media):
         self._frames = [] if source.live else loop(source)
         self._encoder = Encoder(source) if source.live else None
         self._at = 0
-        self._first = source.first
+        self._first, self._codec = source.first, source.codec
         self.key_wanted = False
 
     def video_frame(self, key: bool, timestamp: int) -> list[Packet]:
         """The next picture; whether it is a key frame is the source's own matter."""
         units = self._units()
-        key = any(unit[0] & 31 == 5 for unit in units)
-        parts = list(payloads(units))
+        if self._codec == "VP8":
+            key = not units[0][0] & 1  # RFC 7741 4.3
+            parts = list(vp8_payloads(units[0]))
+        else:
+            key = any(unit[0] & 31 == 5 for unit in units)
+            parts = list(payloads(units))
         return [
             self._packet("video", key, number == len(parts), part, len(part), timestamp)
             for number, part in enumerate(parts, 1)
@@ -143,6 +164,7 @@ class NumberedPublisher(Publisher):
         self._source = source
         self._first_sent = 0.0
         super().__init__(url, "127.0.0.1", source.bitrate)
+        self.peer.codec = source.codec
 
     def _make_media(self, bitrate: int, video_ssrc: int, audio_ssrc: int, even: bool) -> Media:
         return NumberedMedia(self._source, video_ssrc, audio_ssrc)

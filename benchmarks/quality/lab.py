@@ -198,9 +198,12 @@ class Part(contextlib.ExitStack):
         self._context = lab.browser().new_context(viewport={"width": 800, "height": 600})
         self.callback(self._context.close)
 
-    def server(self, *options: str) -> Server:
-        server = Server("127.0.0.1", None, None, ["--ice-tcp-port", "off", *options])
+    def server(self, *options: str, address: str = "127.0.0.1") -> Server:
+        """Reached at 127.0.0.1. Firefox needs ``address`` 0.0.0.0: as candidates it offers the
+        addresses of the default route alone."""
+        server = Server(address, None, None, ["--ice-tcp-port", "off", *options])
         self.callback(server.close)
+        server.url = server.url.replace("0.0.0.0", "127.0.0.1")
         return server
 
     def stream(self, server: Server, name: str, source: Source) -> Stream:

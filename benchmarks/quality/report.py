@@ -42,12 +42,18 @@ def figures(result: dict[str, Any]) -> list[Line]:
 
 def _starts_and_losses(start: dict[str, Any], loss: dict[str, Any]) -> list[Line]:
     links = [_rows(start, way="log", mbit=mbit) for mbit in (0, 20, 10, 5)]
+    others = [_rows(start, client=client) for client in _OTHERS]
     random, bursts = _rows(loss, loss="random"), _rows(loss, loss="bursts")
     return [
         (
             "`start_ms`: POST to first decoded picture, loopback",
             "≤ 150",
             _show(_ms(links[0], "first_ms")),
+        ),
+        (
+            "… Firefox with VP8 / GStreamer with H264, ms",
+            "≤ 150",
+            _show(*(_ms(one, "first_ms") for one in others)),
         ),
         (
             "… through 20 / 10 / 5 Mbit/s, ms",
@@ -138,10 +144,12 @@ def _the_rest(found: dict[str, dict[str, Any]]) -> list[Line]:
 
 LATE_MS = 15  # more than that, and it is the machine that was measured
 _NAMES = ("start", "loss", "narrow", "upstream", "sync")
+_OTHERS = ("Firefox, VP8", "GStreamer")
 _STARTS = [
-    ("way", "start"), ("mbit", "Mbit/s (0: loopback)"), ("joins", "joins"),
+    ("way", "start"), ("client", "viewer"), ("mbit", "Mbit/s (0: loopback)"), ("joins", "joins"),
     ("first_ms", "first picture, ms"), ("caught_up_ms", "as live as a veteran, ms"),
-    ("lag_ms_at_end", "lag then, ms"), ("freezes", "freezes"), ("freeze_s", "frozen, s"),
+    ("lag_ms_at_end", "lag then, ms"),
+    ("stand_ms", "longest stand, ms"), ("freezes", "freezes"), ("freeze_s", "frozen, s"),
     ("dropped", "dropped"), ("lost", "lost (getStats)"), ("overflowed", "lost by the link"),
 ]  # fmt: skip
 _LOSSES = [
@@ -211,12 +219,14 @@ def _lags(axes: Any, rows: list[tuple[str, list[Any]]], seconds: float) -> None:
     axes.legend(fontsize=7, loc="upper right")
 
 
+def _start_label(row: dict[str, Any]) -> str:
+    client = row.get("client", "Chromium")
+    label = str(row["way"]) if client == "Chromium" else str(client)
+    return f"{label}, {row['mbit']:g} Mbit/s" if row["mbit"] else label
+
+
 def _plot_start(axes: Any, scenario: dict[str, Any]) -> None:
-    rows = [
-        (f"{r['way']}, {r['mbit']:g} Mbit/s" if r["mbit"] else str(r["way"]), r["curve"])
-        for r in scenario["rows"]
-        if r["curve"]
-    ]
+    rows = [(_start_label(r), r["curve"]) for r in scenario["rows"] if r["curve"]]
     _lags(axes, rows, 5.0)
     axes.set_yscale("symlog", linthresh=10)
     axes.set_title("Start: 6 s into a group of pictures of 10 s")

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from benchmarks.quality.firefox import Firefox
 from benchmarks.quality.lab import CHROMIUM, CHROMIUM_FLAGS
-from tests.interop.firefox import Firefox
 from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group, serving
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"

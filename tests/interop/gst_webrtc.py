@@ -5,8 +5,10 @@
 
 Prints one JSON object a line: {"event": "connected"}, and for `play` about five times a second
 {"event": "media", "frames": decoded, "width": …, "height": …, "samples": audio samples,
-"tone_hz": the tone's pitch by zero crossings}. Runs until its standard input ends, then DELETEs
-its session and leaves with status 0. Needs Debian's python3-gi and GStreamer 1.22.
+"tone_hz": the tone's pitch by zero crossings, "posted": when, "pictures": [[when, number], …] since
+the line before}. Times are seconds of the monotonic clock; numbers are read from the pictures' code
+strip (rtcfwd/client/pattern.py; -1: none). Runs until its standard input ends, then DELETEs its
+session and leaves with status 0. Needs Debian's python3-gi and GStreamer 1.22.
 
 libnice leaves loopback out of its candidates, so 127.0.0.1 is added by hand.
 """
@@ -59,6 +61,8 @@ class Peer:
         self.gathered = threading.Event()
         self.frames = self.width = self.height = 0
         self.samples = self.crossings = 0
+        self.posted = 0.0
+        self.pictures: list[tuple[float, int]] = []
         self._last_negative = False
         names = {"law": self.law, "name": audio.lower(), "upper": audio, "pt": PAYLOAD_TYPES[audio]}
         if role == "publish":
@@ -116,7 +120,24 @@ class Peer:
         caps = sample.get_caps().get_structure(0)
         self.width, self.height = caps.get_value("width"), caps.get_value("height")
         self.frames += 1
+        at = time.monotonic()
+        self.pictures.append((at, self._number(sample.get_buffer())))
         return Gst.FlowReturn.OK
+
+    def _number(self, buffer: Gst.Buffer) -> int:
+        """What the code strip says, in the lowest ninth of the luma plane: 32 cells in two rows,
+        24 bits and a check byte."""
+        strip, stride = self.height / 9, (self.width + 3) & ~3
+        top = int(self.height - strip)
+        luma = buffer.extract_dup(top * stride, (self.height - top) * stride)
+        word = 0
+        for bit in range(32):
+            y = int(self.height - strip + (bit // 16 + 0.5) * strip / 2) - top
+            x = int((bit % 16 + 0.5) * self.width / 16)
+            word = word << 1 | (luma[y * stride + x] > 125)
+        number = word >> 8
+        check = (number ^ number >> 8 ^ number >> 16 ^ 0xA5) & 0xFF
+        return number if check == word & 0xFF else -1
 
     def _on_sound(self, sink: Gst.Element) -> Gst.FlowReturn:
         buffer = sink.emit("pull-sample").get_buffer()
@@ -159,15 +180,19 @@ class Peer:
         assert state != GstWebRTC.WebRTCPeerConnectionState.FAILED, "the connection failed"
         return state == GstWebRTC.WebRTCPeerConnectionState.CONNECTED
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, object]:
         seconds = self.samples / 8000
         tone = self.crossings / 2 / seconds if seconds else 0.0
+        count = len(self.pictures)  # the decoder's thread goes on adding
+        pictures, self.pictures[:count] = self.pictures[:count], []
         return {
             "frames": self.frames,
             "width": self.width,
             "height": self.height,
             "samples": self.samples,
             "tone_hz": round(tone, 1),
+            "posted": self.posted,
+            "pictures": pictures,
         }
 
 
@@ -186,7 +211,9 @@ def main() -> int:
     audio = sys.argv[3] if len(sys.argv) > 3 else "PCMA"
     Gst.init(None)
     peer = Peer(role, audio)
-    answer, session = post(url, peer.offer())
+    offer = peer.offer()
+    peer.posted = time.monotonic()
+    answer, session = post(url, offer)
     peer.accept(answer)
     deadline = time.monotonic() + 15
     while not peer.connected():

@@ -14,7 +14,8 @@ from benchmarks import quality, results
 from benchmarks.__main__ import _parser
 from benchmarks.link import Seen
 from benchmarks.media import AUDIO_BYTES, FPS, rtp_payload
-from benchmarks.quality import clip, loss, narrow, report, start, sync, upstream
+from benchmarks.quality import clients, clip, loss, narrow, report, start, sync, upstream
+from benchmarks.quality.lab import Lab
 from rtcfwd.client.pattern import read_number
 
 STEP = 90000 // FPS
@@ -183,3 +184,32 @@ def test_the_kept_result_has_the_headlines() -> None:
 def test_the_command() -> None:
     arguments = _parser().parse_args(["quality", "--json", "--only", "start,loss"])
     assert (arguments.json, arguments.keep, arguments.only) == (True, False, "start,loss")
+
+
+def test_vp8_is_cut_with_the_shortest_descriptor() -> None:
+    frame = bytes(range(250)) * 10
+    parts = list(clip.vp8_payloads(frame, 1000))
+    assert [part[0] for part in parts] == [0x10, 0, 0]
+    assert b"".join(part[1:] for part in parts) == frame
+    assert max(map(len, parts)) == 1000
+
+
+def test_a_client_that_is_not_installed_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "FIREFOX", "/nowhere/firefox")
+    monkeypatch.setattr(clients, "SYSTEM_PYTHON", "/nowhere/python3")
+    said: list[str] = []
+    lab = Lab(said.append)
+    joins, missing = start._installed(lab, start.JOINS)
+    assert {join.client for join in joins} == {"Chromium", "Chromium, VP8"}
+    assert set(missing) == {"Firefox, VP8", "GStreamer"}
+    assert "firefox-esr" in said[0]
+
+
+def test_figures_that_a_client_does_not_count_stay_unknown() -> None:
+    join = {"way": "log", "client": "GStreamer", "mbit": 0.0, "first_ms": 350.0, "curve": []}
+    join |= {"caught_up_ms": None, "lag_ms_at_end": 2.0, "stand_ms": 40.0, "overflowed": 0}
+    join |= dict.fromkeys(("freezes", "freeze_s", "dropped", "lost"))
+    row = start._row([join, join | {"first_ms": 370.0}])
+    assert (row["first_ms"], row["joins"]) == (360.0, 2)
+    assert row["freezes"] is None
+    assert row["caught_up_ms"] is None

@@ -1,8 +1,8 @@
 """Debian's Firefox, driven over WebDriver BiDi: no geckodriver, no browser of our own to download.
 
-Given as much of playwright's interface as the tests' tabs use: a context with `new_page` and
-`add_init_script`, pages with `goto`, `evaluate`, `on` and `close`. The WebSocket lives in a thread
-with an event loop of its own; every call blocks its caller.
+Given as much of playwright's interface as tabs use here and in tests/interop: a context with
+`new_page` and `add_init_script`, pages with `goto`, `evaluate`, `on` and `close`. The WebSocket
+lives in a thread with an event loop of its own; every call blocks its caller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.interop.interop_tools import wait_until
+from ..waiting import wait_for
 
 FIREFOX = "/usr/bin/firefox-esr"
 PREFERENCES = {
@@ -57,7 +57,7 @@ class Firefox:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         try:
-            match = wait_until(
+            match = wait_for(
                 lambda: re.search(r"BiDi listening on (ws://\S+)", self._log.read_text()),
                 "Firefox listens",
                 60,
