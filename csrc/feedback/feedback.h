@@ -49,8 +49,8 @@ void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log);
 void rf_keyframe_have(rf_stream *s, int log);
 /* For the figures: was it an answer to what was asked? */
 void rf_keyframe_came(const rf_ctx *x, rf_source *s, rf_track *t);
-/* A viewer of a publisher that ignores requests wishes for one: it gets the newest in the log, and
- * what came since, at most every 5 s. */
+/* A viewer that wishes for one gets the newest in the log and what came since: once soon after its
+ * start, and at most every 5 s where the publisher ignores requests. */
 void rf_keyframe_replay(rf_ctx *x, rf_peer *p);
 /* Every tick, by the owner: PLI or FIR if one is wanted and the last is long enough ago. */
 void rf_keyframe_ask(rf_ctx *x, rf_peer *p);

@@ -14,7 +14,7 @@
 #include "path/path.h"
 
 static const uint64_t APART_NS = 500000000, LONGEST_NS = 10000000000u, PROMPT_NS = 1500000000,
-                      REPLAY_NS = 5000000000u, AGAIN_NS = 1000000000;
+                      REPLAY_NS = 5000000000u, AGAIN_NS = 1000000000, STARTED_NS = 2000000000;
 enum { IN_VAIN = 3 };
 
 void rf_keyframe_want(rf_ctx *x, rf_stream *s, int log) {
@@ -67,18 +67,29 @@ static int is_ignored(const rf_track *t) {
     return in_vain(t) || rf_read(&t->keys_late) > rf_read(&t->keys_prompt);
 }
 
+/* May a live viewer be fed anew? Once soon after its start, whose first packets may have come
+ * before it was ready for them (Firefox), unless the publisher is one that answers; then at times,
+ * if it is one that does not. */
+static int is_owed(const rf_ctx *x, const rf_peer *p, const rf_track *t, uint64_t live_ns) {
+    uint64_t ago = x->now_ns - live_ns;
+    if (!p->view->began_anew && live_ns && ago < STARTED_NS)
+        return rf_read(&t->keys_prompt) <= rf_read(&t->keys_late);
+    return is_ignored(t) && ago >= REPLAY_NS;
+}
+
 void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
     rf_view_track_state *s = &p->view->track[RF_VIDEO];
     const rf_track *t = &p->stream->track[s->log];
     rf_sub *sub = rf_sub_of(x, p->stream);
     uint64_t head = atomic_load_explicit(&t->head, memory_order_acquire), index, seq;
-    if (s->state != RF_VIEW_LIVE || !sub || !is_ignored(t) || x->now_ns - s->live_ns < REPLAY_NS ||
+    if (s->state != RF_VIEW_LIVE || !sub || !is_owed(x, p, t, s->live_ns) ||
         !rf_track_key(t, rf_track_low(t, head), &index, &seq) || index >= head ||
         rf_view_is_far(x, t, index, head))
         return; /* what it has, however damaged, is better than a wait */
     rf_egress_flush(x);
     if (x->blocked)
         return; /* what comes back must find its segment */
+    p->view->began_anew = 1;
     s->state = RF_VIEW_NEW;
     s->jump = 1;
     s->has_jump_seq = 0;

@@ -163,6 +163,7 @@ typedef struct rf_view {
     rf_fit fit;
     uint64_t delay_told_ns; /* feedback/playout.c */
     uint8_t line_epoch;     /* of the clock lines that it was told last */
+    uint8_t began_anew;     /* its start was damaged, and sent again */
 } rf_view;
 
 /* The place of one more segment, the newest; the oldest gives way. */

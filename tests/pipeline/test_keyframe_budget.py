@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.pipeline.checks import assert_clock, assert_whole
-from tests.pipeline.netem import MS, SECOND
+from tests.pipeline.netem import MS, PERFECT, SECOND, Conditions
 from tests.pipeline.picture import frames_shown, longest_gap
 from tests.pipeline.publisher import VIDEO, Publisher, Sent, Setup
 from tests.pipeline.viewer import Viewer, ViewerSetup
@@ -119,12 +119,36 @@ def test_a_wish_is_repeated_until_the_publisher_is_known_to_ignore_it() -> None:
         pub, _ = w.publisher(Setup(gop=600, answers_pli=False, has_audio=False))
         w.run(1)
         viewer, _ = w.viewer()
-        w.run(2)
+        w.run(3)
         for replays in (0, 1):
             wish(w, [viewer], 5, 5.0)
             assert len(pub.plis) == 3 + replays
             keys = [p for p in viewer.payloads(VIDEO) if p == pub.sent[VIDEO][0].payload]
             assert len(keys) == 1 + replays
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_start_whose_first_packets_were_lost_is_sent_again_once(answers: bool) -> None:
+    """Firefox may not be ready for the first packets; it misses none of them, and asks five times a
+    second. A publisher that is known to answer is asked instead."""
+    with World() as w:
+        pub, _ = w.publisher(Setup(gop=600, answers_pli=answers, has_audio=False))
+        other, _ = w.viewer()
+        w.run(2)
+        other.pli()
+        w.run(3)
+        joined = w.now
+        late, its = w.viewer(ViewerSetup(nack=False), down=Conditions(loss=1.0))
+        w.run(0.05)
+        its.down.conditions = PERFECT
+        wish(w, [late], 4, 0.2)
+        w.rest(pub)
+        first, *more = [s.payload for s in pub.sent[VIDEO] if s.key_start]
+        keys = [p for p in late.payloads(VIDEO) if p in (first, *more)]
+        assert keys[0] == (more[1] if answers else first)
+        assert len(keys) == len(set(keys))
+        assert frames_shown(late, pub)[0] - joined < SECOND
+        assert late.payloads(VIDEO)[-1] == pub.sent[VIDEO][-1].payload
 
 
 @pytest.mark.parametrize("late", [0.5, 4.0])
