@@ -68,12 +68,12 @@ static int is_ignored(const rf_track *t) {
 }
 
 /* May a live viewer be fed anew? Once soon after its start, whose first packets may have come
- * before it was ready for them (Firefox), unless the publisher is one that answers; then at times,
- * if it is one that does not. */
-static int is_owed(const rf_ctx *x, const rf_peer *p, const rf_track *t, uint64_t live_ns) {
-    uint64_t ago = x->now_ns - live_ns;
-    if (!p->view->began_anew && live_ns && ago < STARTED_NS)
-        return rf_read(&t->keys_prompt) <= rf_read(&t->keys_late);
+ * before it was ready for them (Firefox); then at times, if the publisher is one that ignores
+ * requests. */
+static int is_owed(const rf_ctx *x, const rf_view *v, const rf_track *t) {
+    uint64_t live_ns = v->track[RF_VIDEO].live_ns, ago = x->now_ns - live_ns;
+    if (!v->began_anew && live_ns && ago < STARTED_NS)
+        return 1;
     return is_ignored(t) && ago >= REPLAY_NS;
 }
 
@@ -82,7 +82,7 @@ void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
     const rf_track *t = &p->stream->track[s->log];
     rf_sub *sub = rf_sub_of(x, p->stream);
     uint64_t head = atomic_load_explicit(&t->head, memory_order_acquire), index, seq;
-    if (s->state != RF_VIEW_LIVE || !sub || !is_owed(x, p, t, s->live_ns) ||
+    if (s->state != RF_VIEW_LIVE || !sub || !is_owed(x, p->view, t) ||
         !rf_track_key(t, rf_track_low(t, head), &index, &seq) || index >= head ||
         rf_view_is_far(x, t, index, head))
         return; /* what it has, however damaged, is better than a wait */
