@@ -47,7 +47,7 @@ class Publisher(Worker):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
         ssrcs = (_VIDEO_SSRC, _AUDIO_SSRC)
-        self.peer = Peer(url, address, Certificate.generate(), publish=True, ssrcs=ssrcs)
+        self.peer = self._make_peer(url, address, Certificate.generate(), True, ssrcs)
         self.media = self._make_media(bitrate, *ssrcs, even)
         self._live = False
         self._audio_on = audio
@@ -62,6 +62,16 @@ class Publisher(Worker):
         self._since_key = 0
         self.feedback: dict[str, int] = {}
         self._late_max = 0.0
+
+    def _make_peer(
+        self,
+        url: str,
+        address: str,
+        certificate: Certificate,
+        publish: bool,
+        ssrcs: tuple[int, int],
+    ) -> Peer:
+        return Peer(url, address, certificate, publish, ssrcs)
 
     def join(self) -> int:
         """Publish; returns the DTLS-SRTP profile's number."""

@@ -7,6 +7,8 @@ Everything runs on 127.0.0.1 and ends with the lab. Times that tabs report are t
 from __future__ import annotations
 
 import contextlib
+import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from ..rpc import Remote
 from ..server import Server
 from ..waiting import wait_for
 from .clip import NumberedPublisher, Source, unwrap
+from .direct import DirectPublisher, free_port
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
@@ -38,6 +41,7 @@ IN_BACKGROUND = [
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
 ]
+_WINDOW: Any = {"width": 800, "height": 600}
 PROBE = Path(__file__).with_name("probe.js")
 Say = Callable[[str], None]
 
@@ -60,6 +64,10 @@ class Tab:
             if after - before < self._trip:
                 self._trip, self._offset = after - before, (before + after) / 2 - now
 
+    def clock_error(self) -> float:
+        """Seconds by which :meth:`moment` may be wrong."""
+        return self._trip / 2
+
     def evaluate(self, expression: str) -> Any:
         return self._page.evaluate(expression)
 
@@ -79,12 +87,27 @@ class Tab:
     def frames(self) -> list[tuple[float, int, int]]:
         """(moment, number, width) of each picture that was decoded, or is sent."""
         seen = self.evaluate("probe.frames")
-        return [(self.moment(t), number, width) for t, number, width, _ in seen if number >= 0]
+        return [(self.moment(t), number, width) for t, number, width, *_ in seen if number >= 0]
 
-    def shown(self) -> list[tuple[float, int]]:
-        """(moment, number) of each picture on the screen; see :meth:`Part.tab`."""
+    def shown(self) -> list[tuple[float, int, int]]:
+        """The same of each picture when it was given to the screen; see :meth:`Part.tab`. Which
+        one it is, is known by its RTP timestamp."""
+        known = {stamp: (number, width) for _, number, width, _, stamp in self._decoded()}
         seen = self.evaluate("probe.shown")
-        return [(self.moment(t), number) for t, number in seen if number >= 0]
+        return [(self.moment(t), *known[stamp]) for t, stamp in seen if stamp in known]
+
+    def _decoded(self) -> list[Any]:
+        return [frame for frame in self.evaluate("probe.frames") if frame[1] >= 0]
+
+    def drawn(self) -> list[tuple[float, int]]:
+        """(moment, number) of each picture of the test pattern when its drawing began."""
+        return [(self.moment(t), number) for t, number in self.evaluate("probe.drawn")]
+
+    def playout_delay(self) -> float:
+        """Seconds that sound takes from where it is timed (:meth:`beeps`) to the speaker, as the
+        browser counts (getStats, media-playout)."""
+        played = next(s["playout"] for s in reversed(self.stats()) if "playout" in s)
+        return float(played["totalPlayoutDelay"] / played["totalSamplesCount"])
 
     def beeps(self) -> list[float]:
         return [self.moment(t) for t in self.evaluate("probe.beeps")]
@@ -114,12 +137,18 @@ class Stream:
     """A publication of ours on a server."""
 
     def __init__(self, server: Server, name: str, source: Source) -> None:
-        self.name, self.source = name, source
-        self._remote = Remote(
-            NumberedPublisher, None, url=f"{server.url}/whip/{name}", source=source
-        )
+        self.name = name
+        self._open(NumberedPublisher, f"{server.url}/whip/{name}", source)
+        self._begin()
+
+    def _open(self, publisher: type[NumberedPublisher], url: str, source: Source) -> None:
+        self.source = source
+        self._remote = Remote(publisher, None, url=url, source=source)
+        self._remote.start("join")
+
+    def _begin(self) -> None:
         try:
-            self._remote.call("join")
+            self._remote.finish()
             self._remote.call("begin")
             self.start = float(self._remote.call("clock")[0])
         except BaseException:
@@ -140,12 +169,14 @@ class Stream:
         """When the picture with this unwrapped number was due to be sent."""
         return self.start + (number - self.source.first) / FPS
 
-    def lags(self, tab: Tab) -> list[tuple[float, float]]:
-        """(moment, seconds that the decoded picture is behind the newest sent one)."""
+    def lags(self, tab: Tab, screen: bool = False) -> list[tuple[float, float]]:
+        """(moment, seconds that the decoded picture, or the one given to the screen, is behind the
+        newest sent one)."""
         source = self.source
         period = source.seconds * FPS
         end = source.first + (1 << 24 if source.live else period)
-        seen = [frame for frame in tab.frames() if source.first <= frame[1] < end]
+        frames = tab.shown() if screen else tab.frames()
+        seen = [frame for frame in frames if source.first <= frame[1] < end]
         numbers = unwrap([number for _, number, _ in seen], period)
         if not numbers:
             return []
@@ -159,6 +190,31 @@ class Stream:
 
     def close(self) -> None:
         self._remote.close()
+
+
+class Direct(Stream):
+    """The same publication to one tab alone, which ``opened`` opens at the URL that it is given."""
+
+    def __init__(self, source: Source, opened: Callable[[str], Tab]) -> None:
+        self.name = "direct"
+        url = f"http://127.0.0.1:{free_port()}"
+        self._open(DirectPublisher, url, source)
+        try:
+            wait_for(lambda: _listens(url), "the publisher's own page")
+            self.tab = opened(url)
+        except BaseException:
+            self.close()
+            raise
+        self._begin()
+
+
+def _listens(url: str) -> bool:
+    host, _, port = url.rpartition("/")[2].partition(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 class Lab:
@@ -195,7 +251,7 @@ class Part(contextlib.ExitStack):
         super().__init__()
         self._lab = lab
         self._links: list[Link] = []
-        self._context = lab.browser().new_context(viewport={"width": 800, "height": 600})
+        self._context = lab.browser().new_context(viewport=_WINDOW)
         self.callback(self._context.close)
 
     def server(self, *options: str, address: str = "127.0.0.1") -> Server:
@@ -218,17 +274,34 @@ class Part(contextlib.ExitStack):
         return link
 
     def tab(
-        self, server: Server, link: Link | None = None, query: str = "", screen: bool = False
+        self,
+        server: Server,
+        link: Link | None = None,
+        query: str = "",
+        screen: bool = False,
+        lens: bool = False,
     ) -> Tab:
         """A tab with the page loaded; ``query`` may have it begin by itself. ``screen``: what
-        comes on the screen is read, too."""
-        page = self._context.new_page()
-        if screen:
-            page.add_init_script("window.readScreen = true;")
-        if link is not None:
-            page.add_init_script(f"window.linkPort = {link.port};")
+        comes on the screen is read, too; ``lens``: when the test pattern is drawn."""
+        port = link.port if link else 0
+        return self._tab(f"{server.url}/?{query}", screen, lens, port)
+
+    def direct(self, source: Source) -> Direct:
+        """A publication straight to a tab, which is its ``tab``; its screen is read."""
+        stream = Direct(source, lambda url: self._tab(url, screen=True))
+        self.callback(stream.close)
+        return stream
+
+    def _tab(self, url: str, screen: bool = False, lens: bool = False, port: int = 0) -> Tab:
+        context = self._context
+        if screen or lens:  # in front of a window of its own, or no picture comes on the screen
+            context = self._lab.browser().new_context(viewport=_WINDOW, bypass_csp=lens)
+            self.callback(context.close)
+        page = context.new_page()
+        names = {"readScreen": screen, "readLens": lens, "linkPort": port}
+        page.add_init_script(f"Object.assign(window, {json.dumps(names)});")
         page.add_init_script(path=str(PROBE))
-        page.goto(f"{server.url}/?{query}")
+        page.goto(url)
         return Tab(page)
 
     def late_ms(self) -> int:

@@ -1,17 +1,19 @@
 /* In every tab of the quality benchmark: what the page itself sees, and when.
  *
- * probe.frames  [ms, number, width, height] of each picture of the first video track that is sent
- *               or received, read from the code strip (web/pattern.js) as the decoder or the source
- *               gives it: no compositor in between. number -1: the strip cannot be read.
- * probe.shown   [expected display time in ms, number] of each picture that comes on the screen, by
- *               requestVideoFrameCallback; only if window.readScreen is set
- * probe.beeps   [ms] at which sound begins, to the sample
+ * probe.frames  [ms, number, width, height, RTP timestamp] of each picture of the first video track
+ *               that is sent or received, read from the code strip (web/pattern.js) as the decoder or
+ *               the source gives it: no compositor in between. number -1: the strip cannot be read.
+ * probe.shown   [ms, RTP timestamp] at which each picture was given to the screen: the later one of
+ *               requestVideoFrameCallback's two times; only if window.readScreen is set
+ * probe.drawn   [ms, number] at which the page's test pattern began to draw each picture, by the
+ *               clock of the worker that draws; only if window.readLens is set
+ * probe.beeps   [ms] at which sound begins, to the sample: when it is taken for the sound card
  * probe.posts   [ms] of each POST, just before it is sent
  * probe.stats   getStats five times a second, the fields that are used
  * Times are performance.now(). window.linkPort: UDP port that answers are made to name.
  */
 (() => {
-  const probe = window.probe = {frames: [], shown: [], beeps: [], posts: [], stats: [], error: ''};
+  const probe = window.probe = {frames: [], shown: [], drawn: [], beeps: [], posts: [], stats: [], error: ''};
   const COLUMNS = 16;
   const STRIP = 9;
   const LOUD = 0.1;
@@ -66,7 +68,7 @@
       const x = Math.floor((column + 0.5) * width / COLUMNS);
       return bytes[offset + y * stride + x * step + (step === 4 ? 1 : 0)];
     });
-    probe.frames.push([now, number, width, height]);
+    probe.frames.push([now, number, width, height, frame.metadata().rtpTimestamp ?? null]);
   }
 
   /** The number of a strip whose cells are as bright as `at(column, row)` says, or -1. */
@@ -80,28 +82,49 @@
   }
 
   function watchScreen(element) {
-    const CELL = 4;
-    const canvas = new OffscreenCanvas(COLUMNS * CELL, 2 * CELL);
-    const context = canvas.getContext('2d', {willReadFrequently: true});
-    const shown = (now, {expectedDisplayTime, width, height}) => {
-      const strip = height / STRIP;
-      context.drawImage(element, 0, height - strip, width, strip, 0, 0, canvas.width, canvas.height);
-      const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
-      const middle = CELL / 2;
-      probe.shown.push([expectedDisplayTime, decode((column, row) =>
-        data[4 * ((row * CELL + middle) * canvas.width + column * CELL + middle) + 1])]);
+    const shown = (_, {expectedDisplayTime, presentationTime, rtpTimestamp}) => {
+      probe.shown.push([Math.max(expectedDisplayTime, presentationTime), rtpTimestamp]);
       element.requestVideoFrameCallback(shown);
     };
     element.requestVideoFrameCallback(shown);
   }
 
+  /* The worker that draws the pattern says when it begins with a picture. */
+  if (window.readLens) {
+    const PlainWorker = window.Worker;
+    window.Worker = class extends PlainWorker {
+      constructor(url, options) {
+        const code = `
+          import {Painter} from '${new URL('pattern.js', url)}';
+          import '${url}';
+          const {paint} = Painter.prototype;
+          Painter.prototype.paint = function (...values) {
+            const at = performance.timeOrigin + performance.now();
+            const number = paint.apply(this, values);
+            postMessage([at, number]);
+            return number;
+          };`;
+        super(URL.createObjectURL(new Blob([code], {type: 'text/javascript'})), options);
+        this.addEventListener('message', ({data: [at, number]}) => {
+          probe.drawn.push([at - performance.timeOrigin, number]);
+        });
+      }
+    };
+  }
+
+  /* This task may come to read late; the sound's own stamps do not. The least difference of the
+   * last second tells what they are worth here. */
+  const lags = [];
   let heard = -1e9;
   function readSound(sound, now) {
+    lags.push(now - sound.timestamp / 1000);
+    if (lags.length > 100) lags.shift();
+    const begin = sound.timestamp / 1000 + Math.min(...lags);
     const samples = new Float32Array(sound.numberOfFrames);
     sound.copyTo(samples, {planeIndex: 0, format: 'f32-planar'});
     for (let i = 0; i < samples.length; i++) {
       if (Math.abs(samples[i]) < LOUD) continue;
-      const at = now + 1000 * i / sound.sampleRate;
+      const at = begin + 1000 * i / sound.sampleRate;
       if (at - heard > QUIET_MS) probe.beeps.push(at);
       heard = at;
     }
@@ -115,6 +138,7 @@
       'concealmentEvents', 'estimatedPlayoutTimestamp', 'frameWidth', 'totalProcessingDelay'],
     'outbound-rtp': ['packetsSent', 'bytesSent', 'retransmittedPacketsSent', 'nackCount', 'pliCount',
       'framesEncoded', 'keyFramesEncoded', 'targetBitrate', 'frameWidth', 'qualityLimitationReason'],
+    'media-playout': ['totalPlayoutDelay', 'totalSamplesCount'],
     'candidate-pair': ['availableOutgoingBitrate', 'currentRoundTripTime'],
   };
 
@@ -125,7 +149,8 @@
     const kept = {t: performance.now(), state: session.pc.connectionState};
     (await session.pc.getStats()).forEach(s => {
       if (!FIELDS[s.type] || (s.type === 'candidate-pair' && !s.nominated)) return;
-      kept[s.kind || 'pair'] = Object.fromEntries(FIELDS[s.type].filter(f => f in s).map(f => [f, s[f]]));
+      const name = s.type === 'media-playout' ? 'playout' : s.kind || 'pair';
+      kept[name] = Object.fromEntries(FIELDS[s.type].filter(f => f in s).map(f => [f, s[f]]));
     });
     probe.stats.push(kept);
   }

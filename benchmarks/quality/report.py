@@ -104,12 +104,17 @@ def _the_rest(found: dict[str, dict[str, Any]]) -> list[Line]:
             for i, row in enumerate(sync.get("rows", []))
         ),
         (
+            "`av_skew_added_ms`: more than without a server, at most",
+            "",
+            _show(sync.get("av_skew_added_ms")),
+        ),
+        (
             "`publisher_switch_ms`: new publisher's key frame to the next picture",
             "≤ 200",
             _show(sync.get("publisher_switch_ms")),
         ),
         (
-            "`delay_ms`: lens to screen, median / p95",
+            "`delay_ms`: brush to screen, median / p95",
             "≤ 100",
             _show(sync.get("delay_ms"), sync.get("delay_p95_ms")),
         ),
@@ -161,8 +166,9 @@ _LOSSES = [
     ("audio_concealed_share", "sound concealed"),
 ]  # fmt: skip
 _SKEWS = [
-    ("case", "case"), ("first_ms", "first beep, ms"), ("beeps", "last beeps"),
-    ("skew_ms", "sound after picture, ms"), ("least_ms", "least"), ("most_ms", "most"),
+    ("case", "case"), ("first_ms", "first beep, ms"), ("settled_s", "within 40 ms after, s"),
+    ("beeps", "last beeps"), ("skew_ms", "sound after picture, ms"), ("least_ms", "least"),
+    ("most_ms", "most"), ("direct_ms", "straight, ms"), ("added_ms", "added, ms"),
 ]  # fmt: skip
 
 

@@ -120,17 +120,40 @@ class FakeTab:
     def beeps(self) -> list[float]:
         return [100 - 1 / FPS + s + 0.05 for s in (1, 2, 3)]
 
+    def playout_delay(self) -> float:
+        return 0.01
+
 
 class FakeStream:
     start = 100.0
 
-    def lags(self, tab: FakeTab) -> list[tuple[float, float]]:
+    def lags(self, tab: FakeTab, screen: bool) -> list[tuple[float, float]]:
+        assert screen
         return [(100 + i / FPS + 0.02, 0.02) for i in range(100) if i != 2 * FPS - 1]
 
 
 def test_skew_is_of_one_moment() -> None:
     found = sync.skews(cast(Any, FakeTab()), cast(Any, FakeStream()))
-    assert found == [pytest.approx(0.03), pytest.approx(0.03)]  # one picture is missing
+    assert [skew for _, skew in found] == [pytest.approx(0.04)] * 2  # one picture is missing
+
+
+def test_when_a_skew_has_settled() -> None:
+    def heard(*skews: float) -> list[sync.Heard]:
+        return [(10.0 + at, skew) for at, skew in enumerate(skews)]
+
+    assert sync.settled(heard(0.1, 0.03, 0.05, -0.03, 0.0, 0.04)) == 3.0
+    assert sync.settled(heard(0.03, 0.03)) is None
+    assert sync.settled([]) is None
+
+
+def test_what_the_server_adds_to_a_skew() -> None:
+    def heard(skew: float) -> list[sync.Heard]:
+        return [(10.0 + at, skew) for at in range(9)]
+
+    row = sync._skew_row("late", heard(-0.03), heard(0.02))
+    assert (row["skew_ms"], row["direct_ms"], row["added_ms"]) == (-30.0, 20.0, 10.0)
+    assert (row["beeps"], row["settled_s"]) == (sync.BEEPS, 0.0)
+    assert sync._skew_row("none", [], heard(0.02))["added_ms"] is None
 
 
 def test_seconds_of_a_viewer() -> None:
