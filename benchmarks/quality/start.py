@@ -213,6 +213,8 @@ def _row(group: list[dict[str, Any]]) -> dict[str, Any]:
     for name in ("first_ms", "caught_up_ms", "lag_ms_at_end", "stand_ms"):
         values = [one[name] for one in group if one[name] is not None]
         row[name] = round(statistics.median(values), 1) if values else None
+    firsts = [one["first_ms"] for one in group]
+    row["worst_first_ms"] = None if None in firsts else max(firsts)
     for name in ("freezes", "freeze_s", "dropped", "lost", "overflowed"):
         values = [one[name] for one in group if one[name] is not None]
         row[name] = round(sum(values), 3) if values else None

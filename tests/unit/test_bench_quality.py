@@ -233,6 +233,6 @@ def test_figures_that_a_client_does_not_count_stay_unknown() -> None:
     join |= {"caught_up_ms": None, "lag_ms_at_end": 2.0, "stand_ms": 40.0, "overflowed": 0}
     join |= dict.fromkeys(("freezes", "freeze_s", "dropped", "lost"))
     row = start._row([join, join | {"first_ms": 370.0}])
-    assert (row["first_ms"], row["joins"]) == (360.0, 2)
+    assert (row["first_ms"], row["worst_first_ms"], row["joins"]) == (360.0, 370.0, 2)
     assert row["freezes"] is None
     assert row["caught_up_ms"] is None
