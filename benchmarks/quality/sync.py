@@ -29,12 +29,12 @@ from ..waiting import wait_for
 from .clip import Source
 from .lab import Lab, Part, Stream, Tab
 
-SECONDS = 9.0
+SECONDS = 12.0
 SOUND_LATE = 0.08
 SWITCHES = 3
 BEEPS = 5  # that are judged
 ASKED = 0.04  # seconds of skew at most
-SETTLE = 25.0  # seconds, for sound that is sent late
+SETTLE = 36.0  # seconds, for sound that is sent late
 REFRESH_MS = 1000 / 60  # a picture given to the screen is seen at the next refresh at the latest
 _GENERATION = 1 << 16  # numbers of one publisher
 _SIZES = [(640, 360), (480, 270), (640, 360), (854, 480)]
