@@ -28,7 +28,7 @@ from .problems import middleware
 from .resource import Resource
 from .selftest import SelfTest
 from .whep import ViewerEndpoint
-from .whip import SESSION_STEP, Endpoint, SessionUrl
+from .whip import SESSION_STEP, PublisherEndpoint, SessionUrl
 
 
 def build(
@@ -79,7 +79,7 @@ def build(
 
 
 def _add_signalling(router: web.UrlDispatcher, registry: Registry, guard: Guard) -> None:
-    publishing = Endpoint(registry.publish)
+    publishing = PublisherEndpoint(registry)
     viewing = ViewerEndpoint(registry)
     whip = Resource({"GET": publishing.get, "POST": publishing.post}, {"Accept-Post": SDP})
     whep = Resource(

@@ -20,7 +20,6 @@ from .whip import Endpoint, location, stream_name
 
 class ViewerEndpoint(Endpoint):
     def __init__(self, registry: Registry) -> None:
-        super().__init__(registry.view)
         self._view = registry.view
         self._counter_offer = registry.counter_offer
 

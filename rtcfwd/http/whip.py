@@ -1,13 +1,10 @@
 """WHIP over HTTP: the endpoint (POST an offer) and session URLs (DELETE, PATCH). RFC 9725.
 
-WHEP has the same shape (``whep.py`` adds what differs): :class:`Endpoint` is told which one it
-serves by the function that joins. A session URL is rooted, has no query, and never holds the
-letters "http", whatever the stream is called.
+WHEP has the same shape: ``whep.py`` adds what differs to :class:`Endpoint`. A session URL is
+rooted, has no query, and never holds the letters "http", whatever the stream is called.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from aiohttp import web
 
@@ -46,10 +43,11 @@ def location(request: web.Request, id: str) -> str:
 
 
 class Endpoint:
-    """``/whip/{stream}`` or ``/whep/{stream}``. ``join``: the registry's publish or view."""
+    """What ``/whip/{stream}`` and ``/whep/{stream}`` have in common."""
 
-    def __init__(self, join: Callable[[str, bytes], Session]) -> None:
-        self._join = join
+    def join(self, request: web.Request, name: str, body: bytes) -> Session:
+        """A session for the offer ``body``."""
+        raise NotImplementedError
 
     async def post(self, request: web.Request) -> web.Response:
         name = stream_name(request)
@@ -72,12 +70,17 @@ class Endpoint:
             },
         )
 
-    def join(self, request: web.Request, name: str, body: bytes) -> Session:
-        return self._join(name, body)
-
     async def get(self, request: web.Request) -> web.Response:
         stream_name(request)
         return await no_content(request)
+
+
+class PublisherEndpoint(Endpoint):
+    def __init__(self, registry: Registry) -> None:
+        self._publish = registry.publish
+
+    def join(self, request: web.Request, name: str, body: bytes) -> Session:
+        return self._publish(name, body)
 
 
 class SessionUrl:
