@@ -33,9 +33,11 @@ from rtcfwd.forwarder.api import Event, Forwarder, ForwarderError
 from rtcfwd.forwarder.bridge import EventBridge
 from rtcfwd.forwarder.debug import LoggingForwarder
 from rtcfwd.http import routes
+from rtcfwd.http.addresses import Clients
 from rtcfwd.http.api import Api
 from rtcfwd.http.guard import Guard
 from rtcfwd.http.pages import Pages
+from rtcfwd.http.phone import PhoneLink
 from rtcfwd.http.selftest import SelfTest
 from rtcfwd.http.unparsable import Runner
 from rtcfwd.metrics import Metrics
@@ -122,8 +124,9 @@ class Server:
         selftest = SelfTest(
             self.registry, announced, self.udp_port, authorized=self._auth is not None
         )
+        phone = PhoneLink(Clients(config.trusted_proxies), config.host, announced)
         app = routes.build(
-            self.registry, guard, api, self._metrics.text, selftest, pages, self._failed
+            self.registry, guard, api, self._metrics.text, selftest, pages, phone, self._failed
         )
         # Not decompressed: a body that does not decode would leave its traceback in the log.
         self._runner = Runner(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from rtcfwd import __version__, config, logs
 
 if TYPE_CHECKING:
+    from rtcfwd.app import Server
     from rtcfwd.selftest import Line
 
 _CLIENTS = {
@@ -84,7 +85,7 @@ def _serve(settings: config.Config) -> int:
 async def _run(settings: config.Config) -> None:
     """Serve until SIGINT or SIGTERM; the first one drains, a second one ends at once. SIGHUP reads
     the certificate anew."""
-    from rtcfwd.app import Server, announced_addresses
+    from rtcfwd.app import Server
 
     loop = asyncio.get_running_loop()
     asked, hurried = asyncio.Event(), asyncio.Event()
@@ -102,12 +103,10 @@ async def _run(settings: config.Config) -> None:
         base = f"{server.scheme}://{server.host}:{server.http_port}"
         print(f"rtcfwd: ready {base}/ udp:{server.udp_port}")
         print(f"  page      {base}/")
-        if settings.tls_self_signed:
-            for address in announced_addresses(settings)[:2]:
-                host = f"[{address}]" if ":" in address else address
-                print(f"  phone     https://{host}:{server.http_port}/   (docs/secure.md)")
         print(f"  publish   {base}/whip/demo   (WHIP)")
-        print(f"  watch     {base}/whep/demo   (WHEP)", flush=True)
+        print(f"  watch     {base}/whep/demo   (WHEP)")
+        _print_phone(server, settings)
+        sys.stdout.flush()
         await asked.wait()
         logging.getLogger(__name__).info("stopping")
         draining = asyncio.ensure_future(server.drain())
@@ -118,6 +117,21 @@ async def _run(settings: config.Config) -> None:
         await asyncio.gather(draining, hurry, return_exceptions=True)
     finally:
         await server.stop()
+
+
+def _print_phone(server: Server, settings: config.Config) -> None:
+    """Where another device finds the page; in a terminal with a QR code. A certificate of the
+    user's own is for a name that we do not know."""
+    from rtcfwd.http import phone
+
+    if settings.tls_cert:
+        return
+    urls = [f"{server.scheme}://{host}:{server.http_port}/?watch=demo"
+            for host in phone.outside(settings.host, server.addresses)[:2]]  # fmt: skip
+    for url in urls:
+        print(f"  phone     {url}")
+    if urls and sys.stdout.isatty() and sys.stdout.encoding.lower() == "utf-8":
+        phone.print_code(urls[0], sys.stdout)
 
 
 def _doctor(settings: config.Config) -> int:

@@ -4,9 +4,9 @@
     /whep/{stream}   /webrtc/whep?streamid=     view             /metrics      Prometheus
     …/session/{id}                              a session        /healthz
     …/session/{id}/events, …/layer              a viewer's extensions
-    /                /web/{file}                the page
+    /                /web/{file}                the page          /link
 
-All but the page and /healthz stand behind the guard (``guard.py``).
+All but the page, /link and /healthz stand behind the guard (``guard.py``).
 Every reply passes the problems middleware and gets the headers of ``headers.EVERYWHERE``.
 """
 
@@ -24,6 +24,7 @@ from .events import Extensions
 from .guard import Guard
 from .headers import FRAGMENT, SDP, add_common
 from .pages import Pages
+from .phone import PhoneLink
 from .problems import middleware
 from .resource import Resource
 from .selftest import SelfTest
@@ -38,6 +39,7 @@ def build(
     metrics: Callable[[], bytes],
     selftest: SelfTest,
     pages: Pages,
+    phone: PhoneLink,
     failed: Callable[[BaseException], None],
 ) -> web.Application:
     """The aiohttp application. ``metrics``: the text of /metrics; ``failed``: told of every
@@ -71,6 +73,7 @@ def build(
         app.router.add_route("*", path, guard.admin(Resource({"GET": handler}).handle))
     for path, handler in (
         ("/healthz", healthy),
+        ("/link", phone.get),
         ("/", pages.index),
         ("/web/{file}", pages.file),
     ):

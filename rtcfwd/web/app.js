@@ -14,6 +14,7 @@
 
 import {access, withToken} from './access.js';
 import {describe} from './figures.js';
+import {showLink} from './link.js';
 import {testPattern} from './pattern.js';
 import {connectSelfTest} from './selftest.js';
 import {Publisher, Viewer} from './session.js';
@@ -265,6 +266,8 @@ async function refreshStreams() {
   $('live-empty').hidden = live.length > 0;
   $('live-empty').textContent = NOBODY;
   showStreams(live.sort((a, b) => a.name.localeCompare(b.name)));
+  $('watch-name').placeholder = live.length ? live[0].name : 'name';
+  $('watch-name').required = !live.length;
   showWarnings('watch', hook.viewer, live);
   showWarnings('publish', hook.publisher, live);
 }
@@ -398,11 +401,9 @@ function remember(key, value) {
 function showAddresses() {
   const name = $('publish-name').value.trim() || 'demo';
   const watched = $('watch-name').value.trim() || name;
-  const page = new URL('./', document.baseURI);
-  page.search = new URLSearchParams({watch: watched});
   $('whip-url').textContent = endpoint('whip', name);
   $('whep-url').textContent = endpoint('whep', watched);
-  $('page-url').textContent = page.href;
+  showLink(watched);
 }
 
 async function copy(button) {
@@ -424,7 +425,8 @@ function connect() {
   });
   $('watch-form').addEventListener('submit', event => {
     event.preventDefault();
-    const name = $('watch-name').value.trim();
+    const input = $('watch-name');  // left empty: the stream that it shows
+    const name = input.value.trim() || (input.required ? '' : input.placeholder);
     if (name) watch(name);
   });
   $('watch-stop').addEventListener('click', stopWatching);

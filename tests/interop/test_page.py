@@ -97,6 +97,24 @@ def test_viewer_waits_and_starts_by_itself(server: Server, pages: Pages, page: P
     expect(page.locator("#watch-state")).to_have_text("stopped")
 
 
+def test_a_phone_is_told_where_to_watch(server: Server, pages: Pages, page: Page) -> None:
+    """By a link and its QR code; and a viewer who gives no name gets what is live."""
+    address = server.url("/").replace("127.0.0.1", "page.test")
+    publisher = pages.publish("only", video="H264", audio="PCMA")
+    page.goto(address)
+    expect(page.locator("#watch-name")).to_have_attribute("placeholder", "only")
+    page.click("#watch-start")
+    expect(page.locator("#watch-state")).to_have_text("live", timeout=20000)
+    expect(page.locator("#page-url")).to_have_text(f"{address}?watch=only")
+    expect(page.locator("#page-code")).to_be_visible()
+    assert page.evaluate("document.getElementById('page-code').naturalWidth") > 100
+    expect(page.locator("#page-note")).to_be_hidden()
+    page.goto(server.url("/"))  # as 127.0.0.1, where this server alone listens
+    expect(page.locator("#page-note")).to_be_visible()
+    expect(page.locator("#page-code")).to_be_hidden()
+    publisher.close()
+
+
 def test_what_is_wrong_with_a_stream_is_shown(server: Server, pages: Pages, page: Page) -> None:
     """The API's warnings, of the stream that is watched; here with one put among them."""
 
