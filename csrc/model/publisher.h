@@ -8,24 +8,28 @@
 
 #define RF_GAPS 256
 #define RF_PPS 4
+#define RF_SETS (2 + RF_PPS)
 #define RF_DRIFT_WINDOWS 9
 #define RF_ARRIVALS 2048 /* a power of two: numbers that transport-wide feedback reaches back */
 
-/* H264 parameter sets, as they last came (path/parameters.c). */
+typedef struct rf_parameter_set {
+    uint8_t bytes[256];
+    uint16_t len;   /* 0: none */
+    uint8_t id, of; /* its number; that of the set it refers to */
+    uint64_t ext;   /* of the packet that it came in; 0: of the offer, or of an earlier source */
+} rf_parameter_set;
+
+/* H264's and H265's parameter sets, as they last came (path/parameters.c). */
 typedef struct rf_parameters {
-    uint8_t sps[256];
-    uint16_t sps_len; /* 0: none */
-    struct {
-        uint8_t bytes[128];
-        uint8_t len;
-        uint8_t id;
-    } pps[RF_PPS];
-    int pps_count;
+    uint8_t codec;
+    rf_parameter_set vps, sps, pps[RF_PPS];
     /* the access unit that is arriving */
     uint32_t ts;
-    uint8_t has_ts, has_sps, served; /* served: it was given some here */
+    uint64_t ext;
+    uint8_t has_ts, had, served; /* served: it was given some here */
     uint8_t counted;
-    uint8_t bare; /* this publisher sends key frames without them */
+    uint8_t bare;  /* this publisher sends key frames without them … */
+    uint8_t heard; /* … but has sent some in the stream */
 } rf_parameters;
 
 /* Does it cut frames evenly? (path/even.c) */

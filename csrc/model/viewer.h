@@ -146,6 +146,11 @@ typedef struct rf_view_track_state {
     _Atomic int32_t cumulative_lost;
 } rf_view_track_state;
 
+/* A payload type for a format that has another one. */
+typedef struct rf_retype {
+    uint8_t wanted, format, pt, rtx_pt;
+} rf_retype;
+
 typedef struct rf_view {
     rf_view_track_state track[RF_KINDS];
     rf_subscription setup;
@@ -164,6 +169,7 @@ typedef struct rf_view {
     uint64_t delay_told_ns; /* feedback/playout.c */
     uint8_t line_epoch;     /* of the clock lines that it was told last */
     uint8_t began_anew;     /* its start was damaged, and sent again */
+    rf_retype retype;       /* path/start.c */
 } rf_view;
 
 /* The place of one more segment, the newest; the oldest gives way. */

@@ -157,7 +157,7 @@ static void source_reset(rf_source *s, uint32_t ssrc, uint16_t seq) {
     rf_parameters parameters = s->parameters;
     memset(s, 0, sizeof *s);
     s->parameters = parameters;
-    s->parameters.has_ts = 0;
+    rf_parameters_restart(&s->parameters);
     s->ssrc = ssrc;
     s->rtx_ssrc = rtx;
     s->repair_ns = repair;
@@ -238,6 +238,10 @@ static void open_map(rf_ctx *x, const rf_stream *stream, rf_source *s, const arr
 static int keys_are_seen(uint8_t codec) {
     return codec == RF_CODEC_H264 || codec == RF_CODEC_H265 || codec == RF_CODEC_VP8 ||
            codec == RF_CODEC_VP9 || codec == RF_CODEC_AV1;
+}
+
+static int has_parameters(uint8_t codec) {
+    return codec == RF_CODEC_H264 || codec == RF_CODEC_H265;
 }
 
 /* ---- the log ---- */
@@ -359,7 +363,7 @@ static void key_came(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsi
     uint16_t width, height;
     s->params_seen = 1;
     rf_keyframe_came(x, s, t);
-    if (!seen && a->format->codec == RF_CODEC_H264)
+    if (!seen && has_parameters(a->format->codec))
         rf_keyframe_want(x, p->stream, a->log);
     else
         rf_keyframe_have(p->stream, a->log);
@@ -368,39 +372,52 @@ static void key_came(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsi
         atomic_store_explicit(&t->size, (uint32_t)width << 16 | height, memory_order_relaxed);
 }
 
-/* H264: remembers parameter sets, and lays them before a key frame that comes without any, each in
- * a packet of its own. Returns the flags that count: a key frame whose first packet came late and
- * that nothing can be put in front of is nobody's beginning. */
+/* Remembers a payload's parameter sets. 1: their key frame overtook them, and has others before it:
+ * nobody can decode it. */
+static int note(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a) {
+    uint8_t codec = a->format->codec;
+    unsigned told = rf_parameters_note(&s->parameters, codec, a->ext, a->rtp.ts, a->rtp.payload,
+                                       a->rtp.payload_len);
+    if (told & RF_PARAMETERS_SPS && codec == RF_CODEC_H264)
+        rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, s->parameters.sps.bytes,
+                  s->parameters.sps.len, 0);
+    return (told & RF_PARAMETERS_LATE) != 0;
+}
+
+/* Lays parameter sets before a key frame that lacks them, each in a packet of its own. Returns the
+ * flags that count: a key frame whose first packet came late and that nothing can be put in front
+ * of is nobody's beginning. */
 static unsigned parameters(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, unsigned flags,
                            int newest) {
     rf_parameters *c = &s->parameters;
-    rf_track *t = &p->stream->track[a->log];
-    if (!(flags & RF_PAYLOAD_IDR) || flags & RF_PAYLOAD_PARAMS ||
-        rf_parameters_present(c, a->rtp.ts))
+    const rf_parameter_set *missing[RF_SETS];
+    if (!(flags & RF_PAYLOAD_IDR) || flags & RF_PAYLOAD_PARAMS)
         return flags;
     if (!newest)
-        return c->bare ? flags & ~(unsigned)RF_PAYLOAD_KEY : flags;
-    int complete = c->sps_len && c->pps_count;
+        return c->bare && !(c->ts == a->rtp.ts && (c->served || c->had))
+                   ? flags & ~(unsigned)RF_PAYLOAD_KEY
+                   : flags;
     int gap = rf_gaps_before(s, a->ext, 1) > 0; /* they may be what is missing */
-    if (!complete && !gap) {
-        c->counted = 1;
-        rf_count(&t->parameters_missing, 1);
-    }
-    if (!complete || (gap && !c->bare))
+    if (gap && c->heard && !c->bare)
         return flags;
-    c->bare = 1;
-    c->served = 1;
+    int count = rf_parameters_missing(c, a->format->codec, a->ext, a->rtp.ts, missing);
+    rf_track *t = &p->stream->track[a->log];
+    if (count < 0 && !gap)
+        rf_count(&t->parameters_missing, 1);
+    if (count <= 0)
+        return flags;
+    c->bare = c->served = 1;
     rf_count(&t->parameters_added, 1);
-    int count = 1 + c->pps_count;
     rf_seqmap_insert(&s->map, a->ext, count);
     arrival own = *a;
     own.item_count = 0;
     own.rtp.marker = own.rtp.csrc_count = 0;
     for (int i = 0; i < count; i++) {
-        own.rtp.payload = i ? c->pps[i - 1].bytes : c->sps;
-        own.rtp.payload_len = i ? c->pps[i - 1].len : c->sps_len;
-        to_log(x, p, s, &own, own.rtp.payload, i ? 0 : RF_PAYLOAD_KEY | RF_PAYLOAD_PARAMS, 0,
-               count - i);
+        own.rtp.payload = missing[i]->bytes;
+        own.rtp.payload_len = missing[i]->len;
+        unsigned own_flags = rf_payload_inspect((enum rf_codec)a->format->codec, own.rtp.payload,
+                                                own.rtp.payload_len);
+        to_log(x, p, s, &own, own.rtp.payload, own_flags, 0, count - i);
     }
     return flags;
 }
@@ -438,17 +455,15 @@ static void count_discardable(rf_ctx *x, rf_track *t, unsigned flags) {
 static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const uint8_t *data) {
     const rf_pub_track *setup = &p->pub->setup.track[a->kind];
     rf_track *t = &p->stream->track[a->log];
-    int newest = a->ext > s->highest_ext;
+    int newest = a->ext > s->highest_ext, late = 0;
     unsigned flags = 0;
     if (a->format && a->rtp.payload_len) {
         flags =
             rf_payload_inspect((enum rf_codec)a->format->codec, a->rtp.payload, a->rtp.payload_len);
         if (a->format->codec == RF_CODEC_H264)
             flags = believe(s, a, flags);
-        if (a->format->codec == RF_CODEC_H264 &&
-            rf_parameters_note(&s->parameters, a->rtp.ts, a->rtp.payload, a->rtp.payload_len))
-            rf_notify(x, RF_EVENT_PARAMETERS, a->kind, p, p->stream, s->parameters.sps,
-                      s->parameters.sps_len, 0);
+        if (has_parameters(a->format->codec))
+            late = note(x, p, s, a);
         if (flags & RF_PAYLOAD_B)
             rf_count(&t->b_frames, 1);
         count_discardable(x, t, flags);
@@ -472,11 +487,13 @@ static void place(rf_ctx *x, rf_peer *p, rf_source *s, const arrival *a, const u
         open_map(x, p->stream, s, a, setup->clock_rate);
         newest = 1;
     }
-    if (a->format->codec == RF_CODEC_H264)
+    if (has_parameters(a->format->codec))
         flags = parameters(x, p, s, a, flags, newest);
     to_log(x, p, s, a, data, flags, 0, 0);
     if (flags & RF_PAYLOAD_KEY)
         key_came(x, p, s, a, flags);
+    if (late)
+        rf_keyframe_want(x, p->stream, a->log);
 }
 
 /* Whatever becomes of it (RTX, padding, too old): it came, and that is told. */

@@ -44,14 +44,27 @@ int rf_view_may_pace(const rf_ctx *x, rf_view *v, size_t bytes);
 /* The viewer misses `lost` packets of its burst: half or a quarter of the pace, an eighth at last.
  */
 void rf_view_slow_down(const rf_ctx *x, rf_view *v, int lost);
+/* Its video goes on under the payload type in `v->retype`, from the newest key frame in the log on:
+ * at once, or from timers when the socket is full. */
+void rf_view_retype(rf_ctx *x, rf_peer *p);
 
-/* parameters.c: H264 parameter sets of one source. */
-/* Remembers those of a payload; 1 when the SPS is another than before. */
-int rf_parameters_note(rf_parameters *c, uint32_t ts, const uint8_t *payload, size_t len);
-/* Has the access unit with this timestamp had some? Begins it when it is a new one. */
-int rf_parameters_present(rf_parameters *c, uint32_t ts);
+/* parameters.c: H264's and H265's parameter sets of one source. */
+enum {
+    RF_PARAMETERS_SPS = 1, /* the SPS is another than before */
+    RF_PARAMETERS_LATE = 2 /* other sets stand before this key frame already */
+};
+/* Remembers those of a payload, and says what that changes. */
+unsigned rf_parameters_note(rf_parameters *c, uint8_t codec, uint64_t ext, uint32_t ts,
+                            const uint8_t *payload, size_t len);
+/* How many sets the access unit with this timestamp lacks, in the order in which they belong before
+ * its first slice, which has come. 0: none, or it has been dealt with; -1, once: some, not known.
+ */
+int rf_parameters_missing(rf_parameters *c, uint8_t codec, uint64_t ext, uint32_t ts,
+                          const rf_parameter_set *missing[RF_SETS]);
+/* Another source of the same publication: what is known stays, numbers begin anew. */
+void rf_parameters_restart(rf_parameters *c);
 /* Those of an offer, each behind its length in 16 bits. */
-void rf_parameters_offered(rf_parameters *c, const uint8_t *sets, size_t len);
+void rf_parameters_offered(rf_parameters *c, uint8_t codec, const uint8_t *sets, size_t len);
 
 /* layer.c: simulcast. */
 /* By the publisher's owner, now and then: which layers are on the air, and which is whose. */

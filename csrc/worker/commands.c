@@ -133,24 +133,33 @@ static void publish(rf_ctx *x, rf_peer *p, rf_pub *pub) {
     }
     rf_layers_reset(p->stream, video->layers);
     if (video->layers <= 1)
-        rf_parameters_offered(&pub->source[RF_VIDEO].parameters, video->parameters,
-                              video->parameters_len);
+        rf_parameters_offered(&pub->source[RF_VIDEO].parameters, video->format[0].codec,
+                              video->parameters, video->parameters_len);
 }
 
-/* A format in use keeps its payload type: resends must repeat their bytes. */
-static void set_format(rf_peer *p, const rf_command *c) {
-    if (!p->view ||
-        p->view->setup.track[c->u.format.kind].pt_of_format[c->u.format.format] != RF_NO_PT)
+/* A format in use gets another payload type (video's; the publisher's SPS asks for it) by a new
+ * beginning: what went out under the old one must not be repeated under the new one. */
+static void set_format(rf_ctx *x, rf_peer *p, const rf_command *c) {
+    if (!p->view)
         return;
-    rf_view_track *t = &p->view->setup.track[c->u.format.kind];
-    rf_view_track_state *s = &p->view->track[c->u.format.kind];
+    int kind = c->u.format.kind, format = c->u.format.format;
+    rf_view_track *t = &p->view->setup.track[kind];
+    rf_view_track_state *s = &p->view->track[kind];
+    if (t->pt_of_format[format] != RF_NO_PT && kind != RF_VIDEO)
+        return;
+    if (t->pt_of_format[format] != RF_NO_PT) {
+        p->view->retype =
+            (rf_retype){1, (uint8_t)format, (uint8_t)c->u.format.pt, (uint8_t)c->u.format.rtx_pt};
+        rf_view_retype(x, p);
+        return;
+    }
     if (c->u.format.derived) {
         p->view->derived = c->u.format.derived;
-        s->derived |= (uint16_t)(1u << c->u.format.format);
+        s->derived |= (uint16_t)(1u << format);
     }
-    t->pt_of_format[c->u.format.format] = c->u.format.pt;
-    s->pt_of_format[c->u.format.format] = c->u.format.pt;
-    t->rtx_pt_of_format[c->u.format.format] = c->u.format.rtx_pt;
+    t->pt_of_format[format] = c->u.format.pt;
+    s->pt_of_format[format] = c->u.format.pt;
+    t->rtx_pt_of_format[format] = c->u.format.rtx_pt;
 }
 
 /* A derived log for the stream's audio, or none any more: its last reader has gone. */
@@ -216,7 +225,7 @@ static void for_peer(rf_ctx *x, rf_peer *p, rf_command *c) {
         try_start(x, p);
         break;
     case RF_COMMAND_FORMAT:
-        set_format(p, c);
+        set_format(x, p, c);
         break;
     case RF_COMMAND_LAYER:
         if (p->view)

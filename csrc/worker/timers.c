@@ -44,6 +44,7 @@ static int waits_in_vain(const rf_ctx *x, const rf_peer *p) {
 static void look_after(rf_ctx *x, rf_peer *p) {
     if (p->view && p->view->position != UINT32_MAX) {
         rf_report_viewer(x, p);
+        rf_view_retype(x, p);
         rf_layer_fit(x, p);
         rf_playout_tick(x, p);
         rf_breaker_watch(x, p);

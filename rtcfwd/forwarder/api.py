@@ -316,7 +316,11 @@ class Forwarder(Protocol):
         derived: bool = False,
     ) -> None:
         """The viewer's payload type for a format that appeared after it joined. ``derived``: it is
-        of the other law of G.711, see :class:`ViewedTrack`."""
+        of the other law of G.711, see :class:`ViewedTrack`.
+
+        Another one for a video format that it has: its video begins anew at the newest key frame,
+        and what went out before is not sent again (a resend must repeat its bytes). Audio keeps
+        the one it has."""
 
     def select_layer(self, peer: PeerHandle, layer: int | None) -> None:
         """The simulcast layer that a viewer gets from its next key frame on: an index of the

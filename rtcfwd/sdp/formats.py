@@ -235,18 +235,37 @@ def publisher_choice(
 _MAX_SETS = 900  # bytes of parameter sets that the data plane is told
 
 
-def offered_sets(parameters: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The SPS and PPS NAL units of ``sprop-parameter-sets`` (RFC 6184 section 8.1), an SPS first;
-    empty when it has none. What is neither is left out."""
-    found: list[bytes] = []
-    for part in parameters.get("sprop-parameter-sets", "").split(","):
-        try:
-            nal = base64.b64decode(part.strip(), validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        if len(nal) > 1 and nal[0] & 0x9F in (7, 8) and sum(map(len, found), len(nal)) < _MAX_SETS:
-            found.append(nal)
-    return tuple(sorted(found, key=lambda nal: nal[0] & 0x1F))
+_SPROP: Final = {
+    "H264": ("sprop-parameter-sets",),
+    "H265": ("sprop-vps", "sprop-sps", "sprop-pps"),
+}
+
+
+def _set_rank(codec: str, nal: bytes) -> int | None:
+    """VPS before SPS before PPS; None: it is none of them."""
+    if len(nal) < 3 or nal[0] & 0x80:
+        return None
+    kind = nal[0] & 0x1F if codec == "H264" else nal[0] >> 1
+    return kind if kind in ((7, 8) if codec == "H264" else (32, 33, 34)) else None
+
+
+def offered_sets(codec: str, parameters: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The parameter sets of ``sprop-parameter-sets`` (RFC 6184 section 8.1), or of ``sprop-vps``,
+    ``sprop-sps`` and ``sprop-pps`` (RFC 7798 section 7.1), as NAL units in the order in which a
+    decoder wants them; empty when there are none. What is none of them is left out."""
+    found: list[tuple[int, bytes]] = []
+    size = 0
+    for name in _SPROP.get(codec, ()):
+        for part in parameters.get(name, "").split(","):
+            try:
+                nal = base64.b64decode(part.strip(), validate=True)
+            except (binascii.Error, ValueError):
+                continue
+            rank = _set_rank(codec, nal)
+            if rank is not None and size + len(nal) < _MAX_SETS:
+                found.append((rank, nal))
+                size += len(nal)
+    return tuple(nal for _, nal in sorted(found, key=lambda ranked: ranked[0]))
 
 
 def find_rtx(offered: Sequence[PayloadType], pt: PayloadType) -> PayloadType | None:

@@ -102,7 +102,7 @@ def negotiate_publisher(
             continue
         pt, rtx = choices[section.index]
         index = formats.index(section.kind, MediaFormat.of(pt))
-        for nal in offered_sets(pt.parameters) if pt.name == "H264" else ():
+        for nal in offered_sets(pt.name, pt.parameters) if pt.name == "H264" else ():
             formats.set_sps(index, nal)  # a PPS changes nothing
         chosen[section.kind] = index
         tracks.append(_track(section, section.kind, pt, rtx, index))
@@ -169,5 +169,5 @@ def _track(
         fir="ccm fir" in pt.feedback,
         remb="goog-remb" in pt.feedback,
         rids=_layers(section),
-        parameter_sets=offered_sets(pt.parameters) if pt.name == "H264" else (),
+        parameter_sets=offered_sets(pt.name, pt.parameters),
     )

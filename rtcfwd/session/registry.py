@@ -179,6 +179,7 @@ class Registry:
         self.timers.set(stream, None)
         changed = stream.set_publication(answer.chosen, answer.publication)
         self._follow_formats(stream, changed)
+        self.rematch(stream)  # its offer may tell its SPS
         return session
 
     def view(self, name: str, body: bytes, playout: tuple[int, int] | None = None) -> Session:
@@ -514,21 +515,14 @@ class Registry:
                         self._set_format(viewer, stream.formats, kind, index, pt, rtx)
 
     def rematch(self, stream: Stream) -> None:
-        """The publisher's SPS is another than its offer said: viewers get the payload types that
-        fit it, and then a key frame."""
-        changed = False
+        """The publisher's SPS may be another than before: viewers get the payload types that fit
+        it, and begin anew under them (the data plane's doing)."""
         for viewer in list(stream.viewers.values()):
             assert viewer.viewer is not None
             for kind, table in viewer.viewer.payload_types(stream.formats).items():
                 for index, (pt, rtx) in table.items():
                     if viewer.formats.get(kind, {}).get(index, (pt, rtx)) != (pt, rtx):
                         self._set_format(viewer, stream.formats, kind, index, pt, rtx)
-                        changed = True
-        if changed:
-            try:
-                self.forwarder.request_keyframe(stream.handle)
-            except ForwarderError as error:
-                logger.debug("stream %s: key frame: %s", stream.name, error)
 
     @staticmethod
     def _send_back(viewer: Session, reason: str) -> None:

@@ -1,6 +1,6 @@
 /* Key-frame detection per codec: the payload formats' own examples and their malformed twins. */
 #include "test.h"
-#include "wire/h264.h"
+#include "wire/h265.h"
 #include "wire/keyframe.h"
 
 enum { KEY = RF_PAYLOAD_KEY, PARAMS = RF_PAYLOAD_PARAMS, IDR = RF_PAYLOAD_IDR };
@@ -127,9 +127,49 @@ static void pictures(void) {
     CHECK_EQ(w, 640);
     CHECK_EQ(h, 360);
     static const uint8_t pps[] = {0x68, 0xce, 0x38, 0x80}, pps1[] = {0x68, 0x53, 0x8f};
-    CHECK_EQ(rf_h264_pps_id(pps, sizeof pps), 0);
-    CHECK_EQ(rf_h264_pps_id(pps1, sizeof pps1), 1);
-    CHECK_EQ(rf_h264_pps_id(pps, 1), -1);
+    int of = -1;
+    CHECK_EQ(rf_h264_pps_id(pps, sizeof pps, &of), 0);
+    CHECK_EQ(of, 0);
+    CHECK_EQ(rf_h264_pps_id(pps1, sizeof pps1, &of), 1);
+    CHECK_EQ(of, 0);
+    CHECK_EQ(rf_h264_pps_id(pps, 1, &of), -1);
+    CHECK_EQ(rf_h264_sps_id(known[0].sps, known[0].len), 0);
+    CHECK_EQ(rf_h264_sps_id(known[0].sps, 4), -1);
+}
+
+/* H265 parameter sets as x265 writes them; their numbers. */
+static void hevc(void) {
+    static const uint8_t sps[] = {0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00,
+                                  0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x3f, 0xa0, 0x05, 0x02, 0x01};
+    static const uint8_t layered[] = {
+        0x42, 0x01, 0x23, 0x01, 0x60, 0x01, 0x01, 0x01, 0x90,
+        0x01, 0x01, 0x01, 0x01, 0x01, 0x3f, 0x40, 0x00, /* of one sub-layer: its level only */
+        0x3c, 0x6c /* sps id 2 */};
+    static const uint8_t pps[] = {0x44, 0x01, 0xc1, 0x72}, pps1[] = {0x44, 0x01, 0x4b, 0x72};
+    int of = -1;
+    CHECK_EQ(rf_h265_sps_id(sps, sizeof sps, &of), 0);
+    CHECK_EQ(of, 0);
+    CHECK_EQ(rf_h265_sps_id(layered, sizeof layered, &of), 2);
+    CHECK_EQ(of, 2);
+    CHECK_EQ(rf_h265_sps_id(sps, 10, &of), -1);
+    CHECK_EQ(rf_h265_pps_id(pps, sizeof pps, &of), 0);
+    CHECK_EQ(of, 0);
+    CHECK_EQ(rf_h265_pps_id(pps1, sizeof pps1, &of), 1);
+    CHECK_EQ(of, 1);
+    CHECK_EQ(rf_h265_pps_id(pps, 2, &of), -1);
+    static const uint8_t ap[] = {0x60, 1, 0, 3, 0x40, 1, 1, 0, 4, 0x44, 1, 0xc1, 0x72, 0, 9, 0x42};
+    uint8_t *p = exact(ap, sizeof ap);
+    rf_nals nals = rf_h265_nals_of(p, sizeof ap);
+    size_t n;
+    const uint8_t *nal = rf_nals_next(&nals, &n);
+    CHECK(nal && n == 3 && rf_h265_type(nal) == RF_HEVC_VPS);
+    nal = rf_nals_next(&nals, &n);
+    CHECK(nal && n == 4 && rf_h265_type(nal) == RF_HEVC_PPS);
+    CHECK(!rf_nals_next(&nals, &n)); /* cut off */
+    free(p);
+    static const uint8_t fu[] = {0x62, 1, 0x93, 0xaf};
+    nals = rf_h265_nals_of(fu, sizeof fu);
+    CHECK(!rf_nals_next(&nals, &n));
 }
 
 int main(void) {
@@ -144,6 +184,7 @@ int main(void) {
     }
     nal_units();
     pictures();
+    hevc();
     uint64_t seed = 42;
     for (int i = 0; i < 20000; i++) { /* any bytes, any codec: no read past the end */
         uint8_t bytes[24];
@@ -155,7 +196,14 @@ int main(void) {
             CHECK(rf_payload_inspect((enum rf_codec)codec, p, n) < 64);
         uint16_t width, height;
         rf_h264_size(p, n, &width, &height);
-        rf_h264_pps_id(p, n);
+        int of;
+        rf_h264_pps_id(p, n, &of);
+        rf_h264_sps_id(p, n);
+        rf_h265_pps_id(p, n, &of);
+        rf_h265_sps_id(p, n, &of);
+        rf_nals nals = rf_h265_nals_of(p, n);
+        for (size_t len; rf_nals_next(&nals, &len);)
+            ;
         for (int codec = 0; codec <= RF_CODEC_PCMA; codec++)
             rf_payload_size((enum rf_codec)codec, p, n, &width, &height);
         free(p);

@@ -180,10 +180,10 @@ H1 | MUST | RFC 6184 8.2.2 | profile and packetization-mode are kept, the level 
 H2 | MUST | RFC 6184 8.1 | profiles are compared by their bit patterns
 H3 |  | | a profile-level-id that cannot be read is passed over (FFmpeg 8.0)
 H4 |  | | the SPS is believed, not the publisher's SDP
-H5 |  | | a viewer before any SPS gets the publisher's word
+H5 |  | | before any SPS the publisher's word counts; an SPS that says other is followed
 H6 | MUST NOT | RFC 6184 6.2 | aggregates and fragments never go to a mode-0 payload type
 H7 |  | | a viewer starts at the first packet of a key frame's access unit
-H8 |  | | parameter sets that were sent once are given to later viewers
+H8 |  | | parameter sets that were sent once stand before every key frame
 H9 |  | | a late joiner does not wait for the next key frame
 H10 |  | | nothing is decided by the NRI of an aggregate
 H11 |  | | timestamps that go backwards (B-frames) pass

@@ -1,6 +1,6 @@
 /* Every codec's payload reader. Input: codec (1), payload. */
 #include "fuzz.h"
-#include "wire/h264.h"
+#include "wire/h265.h"
 #include "wire/keyframe.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -21,10 +21,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const uint8_t *nal;
     for (size_t n; (nal = rf_nals_next(&nals, &n));) {
         CHECK(n > 0 && fuzz_inside(nal, n, payload, len));
-        rf_h264_pps_id(nal, n);
+        int of;
+        rf_h264_pps_id(nal, n, &of);
+        rf_h264_sps_id(nal, n);
         rf_h264_size(nal, n, &width, &height);
         if ((nal[0] & 0x1f) == RF_NAL_SPS)
             CHECK(rf_payload_inspect(RF_CODEC_H264, payload, len) & RF_PAYLOAD_PARAMS);
+    }
+    nals = rf_h265_nals_of(payload, len);
+    for (size_t n; (nal = rf_nals_next(&nals, &n));) {
+        int of;
+        CHECK(n > 0 && fuzz_inside(nal, n, payload, len));
+        rf_h265_pps_id(nal, n, &of);
+        rf_h265_sps_id(nal, n, &of);
     }
     free(payload);
     return 0;

@@ -73,6 +73,9 @@ class Setup:
     audio_ahead: int = 0  # ns by which audio was captured before the video sent with it
     extensions: dict[int, str] = field(default_factory=dict)
     sets: str = "always"  # parameter sets: with each key frame, "once", "never", "offered"
+    sps: bytes = SPS
+    pps: bytes = PPS
+    vps: bytes = b""  # H265's
 
 
 class Publisher:
@@ -121,7 +124,7 @@ class Publisher:
                     nack=s.nack,
                     pli=True,
                     remb=True,
-                    parameter_sets=(SPS, PPS) if s.sets == "offered" else (),
+                    parameter_sets=self._sets() if s.sets == "offered" else (),
                 )
             )
         if s.has_audio:
@@ -129,6 +132,10 @@ class Publisher:
             ssrcs = [self.ssrc[AUDIO]] if s.signals_ssrc else []
             tracks.append(api.PublishedTrack(AUDIO, 8000, "a", [fmt], ssrcs, nack=s.nack))
         return api.Publication(tracks, s.extensions, 4242, "server", s.reduced_size)
+
+    def _sets(self) -> tuple[bytes, ...]:
+        s = self.setup
+        return tuple(u for u in (s.vps, s.sps, s.pps) if u)
 
     # ---- its clocks ----
 
@@ -183,7 +190,9 @@ class Publisher:
         out = []
         with_sets = self.setup.sets == "always" or (self.setup.sets == "once" and not self.frame)
         if key and with_sets:
-            stap = b"\x78" + b"".join(len(u).to_bytes(2, "big") + u for u in (SPS, PPS))
+            stap = b"\x78" + b"".join(
+                len(u).to_bytes(2, "big") + u for u in (self.setup.sps, self.setup.pps)
+            )
             tail = self.frame.to_bytes(4, "big") + self.name.to_bytes(2, "big")
             stap += b"\0\x07\x06" + tail  # an SEI, to make it unique
             out.append(self.packet(VIDEO, stap, ts, now, key_start=True))

@@ -91,8 +91,6 @@ def test_a_format_may_be_added_later_and_resends_use_the_type_of_their_time() ->
         w.rest(one)
         w.leave(pub_peer)
         w.forwarder.set_format(peer.handle, VIDEO, 1, VIDEO_PT + 2, RTX_PT + 2)
-        # A format in use keeps its type: otherwise a resend would not repeat its bytes.
-        w.forwarder.set_format(peer.handle, VIDEO, 0, 99, None)
         w.run(0.01)
         _, second = vp8(w)
         seen = viewer.in_order(VIDEO)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 
 import aiohttp
 import pytest
@@ -18,7 +20,7 @@ from rtcfwd.session.registry import Refused
 from rtcfwd.session.session import Session
 from rtcfwd.session.states import SessionState
 from tests.unit.server_tools import serving
-from tests.unit.session_tools import PUBLISH, VIEW, World
+from tests.unit.session_tools import PUBLISH, VIEW, World, golden
 
 SDP = {"Content-Type": "application/sdp"}
 LAYER_FIGURES = [
@@ -138,22 +140,51 @@ def test_nobody_waits_for_ever_and_waiting_leaves_room_for_publishers() -> None:
     world.assert_empty()
 
 
-@pytest.mark.duty("H5")
+CHROMIUM = golden("chromium156-recvonly-default.sdp")
+MAIN_SPS = bytes.fromhex("674d001fda014016e9b808080a")
+
+
+@pytest.mark.duty("H4", "H5")
 def test_viewers_are_matched_anew_by_the_publishers_sps() -> None:
+    """The SPS says Main where the offer said Baseline: a live viewer gets the payload type that it
+    offered for Main, with its own RTX; once."""
     world = World()
     world.live()
-    viewer = world.view()
+    viewer = world.view(offer=CHROMIUM)
     stream = world.registry.streams["demo"]
     video = stream.live[Kind.VIDEO]
     before = viewer.formats[Kind.VIDEO][video]
-    world.dispatch(ParameterSets(stream.handle, bytes.fromhex("67640c1fda014016e9b808080a")))
+    world.dispatch(ParameterSets(stream.handle, MAIN_SPS))
     after = viewer.formats[Kind.VIDEO][video]
-    asked = [name for name, _ in world.forwarder.calls if name == "request_keyframe"]
+    offered = CHROMIUM.decode()
+    wanted = re.search(r"a=fmtp:(\d+) .*packetization-mode=1;profile-level-id=4d00", offered)
+    assert wanted is not None
+    rtx = re.search(rf"a=fmtp:(\d+) apt={wanted[1]}\r?\n", offered)
+    assert rtx is not None
+    assert after == (int(wanted[1]), int(rtx[1])) != before
     told = [args for name, args in world.forwarder.calls if name == "set_format"]
-    assert (after != before) == bool(asked) == bool(told)
+    assert told == [(viewer.peer, Kind.VIDEO, video, *after)]
     world.forwarder.calls.clear()
-    world.dispatch(ParameterSets(stream.handle, bytes.fromhex("67640c1fda014016e9b808080a")))
+    world.dispatch(ParameterSets(stream.handle, MAIN_SPS))
     assert world.forwarder.calls == []  # nothing new
+
+
+@pytest.mark.duty("H5", "H8")
+def test_an_sps_that_only_the_offer_tells_matches_watchers_anew() -> None:
+    """Another publisher of the same format, whose offer alone says that it sends Main."""
+    world = World()
+    publisher = world.live()
+    viewer = world.view(offer=CHROMIUM)
+    video = world.registry.streams["demo"].live[Kind.VIDEO]
+    before = viewer.formats[Kind.VIDEO][video]
+    publisher.session.close("gone")
+    sets = f";sprop-parameter-sets={base64.b64encode(MAIN_SPS).decode()},aM48gA=="
+    world.publish(offer=re.sub(rb"(profile-level-id=\w+)", rb"\1" + sets.encode(), PUBLISH))
+    assert world.registry.streams["demo"].live[Kind.VIDEO] == video
+    after = viewer.formats[Kind.VIDEO][video]
+    assert after != before
+    told = [args for name, args in world.forwarder.calls if name == "set_format"]
+    assert told == [(viewer.peer, Kind.VIDEO, video, *after)]
 
 
 @pytest.mark.duty("X8")

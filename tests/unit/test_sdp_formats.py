@@ -250,11 +250,22 @@ def test_sps_profile() -> None:
     ],
 )
 def test_offered_sets(value: str, expected: str | None) -> None:
-    found = offered_sets({"sprop-parameter-sets": value})
+    found = offered_sets("H264", {"sprop-parameter-sets": value})
     assert (sps_profile(found[0]) if found and found[0][0] == 0x67 else None) == expected
     assert [nal[0] & 0x1F for nal in found] == sorted(nal[0] & 0x1F for nal in found)
 
 
 def test_offered_sets_are_bounded() -> None:
     one = base64.b64encode(b"\x68" + bytes(300)).decode()
-    assert len(offered_sets({"sprop-parameter-sets": ",".join([one] * 50)})) == 2
+    assert len(offered_sets("H264", {"sprop-parameter-sets": ",".join([one] * 50)})) == 2
+
+
+@pytest.mark.duty("H8")
+def test_offered_sets_of_h265() -> None:
+    """RFC 7798 section 7.1: three parameters, each a list; VPS before SPS before PPS."""
+    vps, sps, pps = b"\x40\x01\x0c", b"\x42\x01\x01", b"\x44\x01\xc1"
+    one, two, three = (base64.b64encode(nal).decode() for nal in (vps, sps, pps))
+    told = {"sprop-pps": three, "sprop-sps": f"{two},junk!,{three}", "sprop-vps": one}
+    assert offered_sets("H265", told) == (vps, sps, pps, pps)
+    assert offered_sets("H265", {"sprop-parameter-sets": two}) == ()
+    assert offered_sets("VP8", told) == ()
