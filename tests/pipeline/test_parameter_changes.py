@@ -1,6 +1,6 @@
 """Parameter sets that change under viewers who watch (H4, H5, H8): each key frame that a viewer
-gets must stand behind the sets that it was coded with, whatever the viewer had before. Judged by a model
-of a decoder that knows the newest sets of each kind and nothing else."""
+gets must stand behind the sets that it was coded with, whatever the viewer had before. Judged by a
+model of a decoder that knows the newest sets of each kind and nothing else."""
 
 from __future__ import annotations
 
