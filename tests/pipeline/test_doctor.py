@@ -102,10 +102,9 @@ def test_parameter_sets_missing() -> None:
         (b"\x67\x64\x00\x33", ""),  # High 5.1
     ],
 )
-def test_profile(sps: bytes, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.pipeline.publisher.SPS", sps + SPS[4:])
+def test_profile(sps: bytes, word: str) -> None:
     with World() as w:
-        w.publisher()
+        w.publisher(Setup(sps=sps + SPS[4:]))
         found = Patient(w).watch(2)
         assert set(found) == ({"profile"} if word else set())
         assert word in found.get("profile", "")
