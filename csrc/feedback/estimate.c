@@ -236,7 +236,8 @@ static void cut(const rf_ctx *x, rf_peer *p, const window *o) {
 /* proven: the round trip in this report is of an SR that stood behind video at this rate. */
 static void grow(const rf_ctx *x, rf_way *w, const window *o, int used, int proven) {
     static const uint64_t share[] = {60, 200, 400, 600}; /* thousandths a second */
-    if (o->loss > LOSS_LATE || o->excess_ns > 60 * MS) {
+    if (o->all_loss > w->base_loss + (unsigned)LOSS_LATE ||
+        o->excess_ns > 60 * MS) { /* of few, too */
         w->good = 0;
         return;
     }

@@ -431,10 +431,14 @@ int rf_peer_publish(rf_forwarder *f, rf_handle peer, const rf_publication *setup
 }
 
 /* First numbers are random below 2^15, so that SRTP's roll-over counter starts where both sides
- * expect it (RFC 3711 section 3.3.1). */
-static int first_numbers(rf_view *v) {
+ * expect it (RFC 3711 section 3.3.1); in memory the same for the same peer, so that a run repeats.
+ */
+static int first_numbers(const rf_forwarder *f, rf_handle peer, rf_view *v) {
     uint16_t r[RF_KINDS * 2];
-    if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
+    if (f->config.in_memory)
+        for (int i = 0; i < RF_KINDS * 2; i++)
+            r[i] = (uint16_t)((peer + 1) * 40503u * (unsigned)(i + 1) >> 3);
+    else if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
         return RF_ESYS;
     for (int k = 0; k < RF_KINDS; k++) {
         v->track[k].next_out = RF_OUT_ORIGIN + (r[k * 2] & 0x3fff) + 1;
@@ -466,7 +470,7 @@ int rf_peer_view(rf_forwarder *f, rf_handle peer, const rf_subscription *setup) 
                sizeof setup->track[k].pt_of_format);
     }
     view->position = UINT32_MAX;
-    int rc = first_numbers(view), derived = setup->track[RF_AUDIO].derived != 0;
+    int rc = first_numbers(f, peer, view), derived = setup->track[RF_AUDIO].derived != 0;
     rf_command c = {.type = RF_COMMAND_VIEW, .object = view};
     if (derived && (!room(f, p->owner, 2) || !room(f, p->stream->owner, 2)))
         rc = RF_EFULL;
