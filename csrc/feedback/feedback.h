@@ -9,6 +9,7 @@
  *   keyframe_request.c  viewers' wishes merged into PLI or FIR upstream
  *   twcc.c              when the publisher's packets came, told to it
  *   playout.c           how long a viewer should wait before it shows a picture
+ *   xr.c                a receiver asks for its round trip
  *   reports.c           SR to viewers, RR and REMB to the publisher, BYE
  */
 #ifndef RF_FEEDBACK_FEEDBACK_H
@@ -61,6 +62,11 @@ int rf_feedback_begin(rf_writer *w, const rf_pub *pub);
 
 /* A viewer's tick: its playout-delay, told anew when it should be another. */
 void rf_playout_tick(rf_ctx *x, rf_peer *p);
+
+/* XR from either kind of peer: a receiver's reference time is noted … */
+void rf_xr_note(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item);
+/* … and answered: after each compound and at each of the peer's ticks, when one may be. */
+void rf_xr_answer(rf_ctx *x, rf_peer *p);
 
 /* RTCP sender report of the publisher. */
 void rf_clock_sr_in(rf_ctx *x, rf_peer *p, const rf_sender_info *sr);

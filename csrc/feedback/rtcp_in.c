@@ -100,9 +100,12 @@ void rf_rtcp_in(rf_ctx *x, rf_peer *p, const uint8_t *data, uint32_t len) {
         rf_sender_info sr;
         if (item.type == RF_RTCP_SR || item.type == RF_RTCP_RR)
             reports(x, p, &item);
+        else if (item.type == RF_RTCP_XR)
+            rf_xr_note(x, p, &item);
         if (p->role == RF_VIEWER)
             viewer_feedback(x, p, &item);
         else if (item.type == RF_RTCP_SR && rf_rtcp_sender_info(&item, &sr) == RF_OK)
             rf_clock_sr_in(x, p, &sr);
     }
+    rf_xr_answer(x, p);
 }

@@ -3,6 +3,7 @@
 #ifndef RF_MODEL_PUBLISHER_H
 #define RF_MODEL_PUBLISHER_H
 
+#include "model/rrtr.h"
 #include "model/seqmap.h"
 #include "rtcfwd.h"
 
@@ -118,6 +119,7 @@ typedef struct rf_pub {
     uint64_t next_rank_ns; /* of simulcast layers */
     int silent;
     rf_arrivals arrivals;
+    rf_rrtrs rrtrs;
 } rf_pub;
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/bucket.h"
 #include "base/counter.h"
 #include "model/derived.h"
+#include "model/rrtr.h"
 #include "rtcfwd.h"
 
 #define RF_SEGMENTS 8
@@ -170,6 +171,7 @@ typedef struct rf_view {
     uint8_t line_epoch;     /* of the clock lines that it was told last */
     uint8_t began_anew;     /* its start was damaged, and sent again */
     rf_retype retype;       /* path/start.c */
+    rf_rrtrs rrtrs;
 } rf_view;
 
 /* The place of one more segment, the newest; the oldest gives way. */

@@ -1,5 +1,6 @@
 /* RTCP: a walk over a compound packet and builders for what we send.
- * RFC 3550 section 6; RFC 4585 (NACK, PLI); RFC 5104 (FIR); RFC 5506 (reduced size);
+ * RFC 3550 section 6; RFC 3611 (round trips of receivers); RFC 4585 (NACK, PLI); RFC 5104 (FIR);
+ * RFC 5506 (reduced size);
  * draft-alvestrand-rmcat-remb. All functions work on decrypted packets. */
 #ifndef RF_WIRE_RTCP_H
 #define RF_WIRE_RTCP_H
@@ -62,8 +63,17 @@ void rf_rtcp_nack_pair(const rf_rtcp_item *item, int index, uint16_t *pid, uint1
 int rf_rtcp_pli(const rf_rtcp_item *item, uint32_t *media_ssrc);
 /* FIR: entry i: the SSRC asked and its command sequence number; RF_ETRUNC past the last. */
 int rf_rtcp_fir(const rf_rtcp_item *item, int index, uint32_t *ssrc, uint8_t *seq);
+/* XR (RFC 3611 section 4.4): its sender, and the last receiver reference time in it, 32.32 fixed
+ * point; RF_ETRUNC when it has none, or a block reaches beyond it. */
+int rf_rtcp_rrtr(const rf_rtcp_item *item, uint32_t *ssrc, uint64_t *ntp);
 /* REMB: bits per second; RF_ETRUNC when the unique identifier is missing. */
 int rf_rtcp_remb(const rf_rtcp_item *item, uint64_t *bps);
+
+/* RFC 3611 section 4.5: whose reference time came last, its middle 32 bits, and how long ago, in
+ * 1/65536 s. */
+typedef struct rf_dlrr {
+    uint32_t ssrc, last_rr, delay;
+} rf_dlrr;
 
 /* Builders: append at out + *at, move *at; RF_ENOSPC leaves both untouched. */
 typedef struct rf_writer {
@@ -83,5 +93,6 @@ int rf_rtcp_write_pli(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc);
 int rf_rtcp_write_fir(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc, uint8_t seq);
 int rf_rtcp_write_remb(rf_writer *w, uint32_t sender_ssrc, uint64_t bps, const uint32_t *ssrcs,
                        int count);
+int rf_rtcp_write_dlrr(rf_writer *w, uint32_t sender_ssrc, const rf_dlrr *receivers, int count);
 
 #endif

@@ -99,6 +99,22 @@ int rf_rtcp_fir(const rf_rtcp_item *item, int index, uint32_t *ssrc, uint8_t *se
     return RF_OK;
 }
 
+int rf_rtcp_rrtr(const rf_rtcp_item *item, uint32_t *ssrc, uint64_t *ntp) {
+    enum { RRTR = 4 };
+    rf_cursor c = rf_cursor_of(item->body, item->len);
+    int found = 0;
+    *ssrc = rf_get32(&c);
+    while (!c.bad && rf_left(&c)) {
+        uint32_t head = rf_get32(&c);
+        const uint8_t *block = rf_take(&c, (size_t)(head & 0xffff) * 4u);
+        if (block && head >> 24 == RRTR && (head & 0xffff) == 2) {
+            *ntp = (uint64_t)rf_peek32(block) << 32 | rf_peek32(block + 4);
+            found = 1;
+        }
+    }
+    return c.bad || !found || item->type != RF_RTCP_XR ? RF_ETRUNC : RF_OK;
+}
+
 int rf_rtcp_remb(const rf_rtcp_item *item, uint64_t *bps) {
     if (item->len < 16 || memcmp(item->body + 8, "REMB", 4) != 0)
         return RF_ETRUNC;

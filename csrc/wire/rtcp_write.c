@@ -122,6 +122,21 @@ int rf_rtcp_write_fir(rf_writer *w, uint32_t sender_ssrc, uint32_t media_ssrc, u
     return RF_OK;
 }
 
+int rf_rtcp_write_dlrr(rf_writer *w, uint32_t sender_ssrc, const rf_dlrr *receivers, int count) {
+    enum { DLRR = 5 };
+    uint8_t *p = count > 255 ? NULL : open_packet(w, RF_RTCP_XR, 0, 12 + 12 * (size_t)count);
+    if (!p)
+        return RF_ENOSPC;
+    rf_put32(p + 4, sender_ssrc);
+    rf_put32(p + 8, (uint32_t)DLRR << 24 | 3u * (uint32_t)count);
+    for (int i = 0; i < count; i++) {
+        rf_put32(p + 12 + 12 * i, receivers[i].ssrc);
+        rf_put32(p + 16 + 12 * i, receivers[i].last_rr);
+        rf_put32(p + 20 + 12 * i, receivers[i].delay);
+    }
+    return RF_OK;
+}
+
 int rf_rtcp_write_remb(rf_writer *w, uint32_t sender_ssrc, uint64_t bps, const uint32_t *ssrcs,
                        int count) {
     uint32_t exponent = 0;

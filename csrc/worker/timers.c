@@ -23,6 +23,7 @@ static void publisher(rf_ctx *x, rf_peer *p) {
     rf_keyframe_ask(x, p);
     rf_report_publisher(x, p);
     rf_twcc_report(x, p);
+    rf_xr_answer(x, p);
     rf_clock_tick(x, p);
     if (pub->first_media_ns && !pub->silent && x->now_ns - pub->last_media_ns >= SILENT_NS) {
         pub->silent = 1;
@@ -45,6 +46,7 @@ static void look_after(rf_ctx *x, rf_peer *p) {
     if (p->view && p->view->position != UINT32_MAX) {
         rf_report_viewer(x, p);
         rf_view_retype(x, p);
+        rf_xr_answer(x, p);
         rf_layer_fit(x, p);
         rf_playout_tick(x, p);
         rf_breaker_watch(x, p);

@@ -29,7 +29,7 @@ from .negotiate import (
 )
 from .write import MAX_ANSWER, AnswerSection, Ids, answer_setup, write_answer
 
-_FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir"})
+_FEEDBACK: Final = frozenset({"nack", "nack pli", "ccm fir", "rrtr"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ export class Session extends EventTarget {
     pc.onconnectionstatechange = () => this.connectionChanged(pc);
     try {
       await this.prepare(pc);
-      await pc.setLocalDescription();
+      await this.describe(pc);
       await gathered(pc);
       const answer = await this.post(pc.localDescription.sdp);
       if (this.over || this.pc !== pc) return this.sendDelete(false);
@@ -134,6 +134,10 @@ export class Session extends EventTarget {
     transport?.addEventListener('statechange', () => {
       if (pc === this.pc && !this.over && transport.state === 'closed') this.lost();
     });
+  }
+
+  async describe(pc) {
+    await pc.setLocalDescription();
   }
 
   async negotiated() {}
@@ -278,6 +282,11 @@ export class Viewer extends Session {
     };
   }
 
+  async describe(pc) {
+    const {type, sdp} = await pc.createOffer();
+    await pc.setLocalDescription({type, sdp: withRoundTrip(sdp)}).catch(() => pc.setLocalDescription());
+  }
+
   watchFirstFrame(pc) {
     const seen = () => this.sawFrame(pc);
     if (this.element.requestVideoFrameCallback) this.element.requestVideoFrameCallback(seen);
@@ -303,6 +312,12 @@ function preferCodec(transceiver, kind, name) {
     (line.includes('profile-level-id=42e0') ? 0 : line.includes('profile-level-id=4200') ? 1 : 2);
   chosen.sort((a, b) => rank(a) - rank(b));
   transceiver.setCodecPreferences([...chosen, ...all.filter(codec => /\/rtx$/i.test(codec.mimeType))]);
+}
+
+/** The offer with receivers' reference times (RFC 3611) for what NACK repairs. A browser that only
+ * receives learns its round trip by them, and repeats a lost NACK after that instead of 100 ms. */
+function withRoundTrip(sdp) {
+  return sdp.replace(/^a=rtcp-fb:(\S+) nack\r\n/gm, (nack, type) => `${nack}a=rtcp-fb:${type} rrtr\r\n`);
 }
 
 /** Until all candidates are gathered, but no longer than GATHER_MS: host candidates come at once. */

@@ -97,6 +97,53 @@ static void feedback(void) {
     CHECK_EQ(rf_rtcp_remb(&(rf_rtcp_item){RF_RTCP_PSFB, 15, buffer, 8}, &bps), RF_ETRUNC);
 }
 
+/* An XR with these words behind its head; the SSRC is 5. */
+static rf_rtcp_item xr(const uint32_t *words, size_t count) {
+    uint8_t *p = buffer;
+    p[0] = 0x80;
+    p[1] = RF_RTCP_XR;
+    p[2] = 0;
+    p[3] = (uint8_t)(count + 1);
+    memcpy(p + 4, (uint8_t[]){0, 0, 0, 5}, 4);
+    for (size_t i = 0; i < count; i++)
+        for (int b = 0; b < 4; b++)
+            p[8 + 4 * i + (size_t)b] = (uint8_t)(words[i] >> (24 - 8 * b));
+    rf_writer w = {buffer, 8 + 4 * count, sizeof buffer};
+    return only_item(&w);
+}
+
+static void round_trips(void) {
+    uint32_t ssrc;
+    uint64_t ntp;
+    rf_rtcp_item item = xr((uint32_t[]){0x04000002, 0x01234567, 0x89abcdef}, 3);
+    CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), RF_OK);
+    CHECK(ssrc == 5 && ntp == 0x0123456789abcdefu);
+    /* Behind another block, and twice: the last counts. */
+    uint32_t many[] = {0x01000001, 0, 0x04000002, 1, 2, 0x04000002, 3, 4};
+    item = xr(many, 8);
+    CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), RF_OK);
+    CHECK_EQ(ntp, 0x300000004u);
+    for (size_t words = 0; words < 8; words++) { /* cut within a block: none of it is believed */
+        item = xr(many, words);
+        int whole = words == 5;
+        CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), whole ? RF_OK : RF_ETRUNC);
+    }
+    item = xr((uint32_t[]){0x04000001, 1}, 2); /* too short for a time */
+    CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), RF_ETRUNC);
+    item = xr((uint32_t[]){0x0400ffff, 1, 2}, 3);
+    CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), RF_ETRUNC);
+    item.len = 0;
+    CHECK_EQ(rf_rtcp_rrtr(&item, &ssrc, &ntp), RF_ETRUNC);
+
+    static const uint8_t wanted[] = {0x80, 207, 0, 8, 0, 0, 0, 1, 5, 0, 0, 6, 0, 0, 0, 2, 0, 0,
+                                     0,    3,   0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 7};
+    rf_writer w = writer();
+    CHECK_EQ(rf_rtcp_write_dlrr(&w, 1, (rf_dlrr[]){{2, 3, 4}, {5, 6, 7}}, 2), RF_OK);
+    CHECK(w.at == sizeof wanted && memcmp(buffer, wanted, sizeof wanted) == 0);
+    w.cap = w.at + 23;
+    CHECK_EQ(rf_rtcp_write_dlrr(&w, 1, &(rf_dlrr){2, 3, 4}, 1), RF_ENOSPC);
+}
+
 static void full_buffers_stay_whole(void) {
     uint32_t ssrcs[2] = {1, 2};
     for (size_t cap = 0; cap < 48; cap++) {
@@ -139,6 +186,7 @@ static void liars(void) {
                 rf_rtcp_sender_info(&item, &s);
                 rf_rtcp_remb(&item, &bps);
                 rf_rtcp_fir(&item, 0, &ssrc, &seq);
+                rf_rtcp_rrtr(&item, &ssrc, &bps);
                 if (rf_rtcp_nack(&item, &ssrc, &pairs) == RF_OK)
                     for (int k = 0; k < pairs; k++) {
                         uint16_t pid, blp;
@@ -155,6 +203,7 @@ int main(void) {
     for (uint64_t seed = 1; seed < 200; seed++)
         nack_round_trip(seed * 0x9e3779b97f4a7c15u);
     feedback();
+    round_trips();
     full_buffers_stay_whole();
     liars();
     return done("rtcp");

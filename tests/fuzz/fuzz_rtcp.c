@@ -44,6 +44,8 @@ static void feedback(const rf_rtcp_item *item) {
         if (count)
             nack_back(ssrc, seqs, count);
     }
+    if (rf_rtcp_rrtr(item, &ssrc, &bps) == RF_OK)
+        CHECK(item->type == RF_RTCP_XR && item->len >= 16);
     rf_rtcp_pli(item, &ssrc);
     for (int i = -1; i < 40; i++)
         rf_rtcp_fir(item, i, &ssrc, &seq);

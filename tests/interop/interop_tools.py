@@ -180,9 +180,22 @@ class Tab:
         sample = self.wait(lambda s: s["firstFrameMs"], "a first frame")
         return float(sample["firstFrameMs"])
 
+    def round_trip(self) -> float:
+        """Seconds that a viewer's video takes to the server and back, as the browser learned it
+        from the server's answers to its reference times (RFC 3611); waits for the first one."""
+        found = wait_until(
+            lambda: self.page.evaluate(ROUND_TRIP), f"{self.role}: a round trip of its video", 30
+        )
+        return float(found)
+
     def close(self) -> None:
         self.page.close()
 
+
+ROUND_TRIP = """(async () => {
+  const stats = [...(await window.rtcfwd.viewer.pc.getStats()).values()];
+  return stats.find(s => s.type === 'remote-outbound-rtp' && s.kind === 'video')?.roundTripTime;
+})()"""
 
 ONE_AUDIO_CODEC = """{
   const add = RTCPeerConnection.prototype.addTransceiver;

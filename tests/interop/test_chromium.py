@@ -29,6 +29,7 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     late_ms = late.first_frame_ms()
     after = viewers[0].samples()[-1]["video"]["keyFramesDecoded"]
     shown = [plays(viewer, video=video, audio=audio) for viewer in (*viewers, late)]
+    round_trip = late.round_trip()
 
     stream = server.streams()[name]
     codecs = {track["kind"]: track["codec"].upper() for track in stream["tracks"]}
@@ -37,10 +38,12 @@ def test_publish_and_watch(server: Server, pages: Pages, record, video: str, aud
     record(
         viewers=shown,
         late_first_frame_ms=round(late_ms, 1),
+        late_round_trip_ms=round(round_trip * 1000, 1),
         key_frames_made_for_it=after - before,
         publisher_kbit_s=[round(bits / 1000) for _, bits in rate(publisher.samples())[-1:]],
     )
     assert after == before
+    assert 0 <= round_trip < 1
     publisher.close()
 
 

@@ -15,6 +15,7 @@ from tests.pipeline.publisher import MID_URI, VIDEO, Publisher, Setup
 from tests.pipeline.stage import Stage
 from tests.pipeline.viewer import Viewer
 from tests.pipeline.world import Peer, World
+from tests.pipeline.xr import rrtr
 
 
 def rtp_mutants(rng: random.Random, good: bytes, count: int) -> list[bytes]:
@@ -78,7 +79,8 @@ def rtcp_samples(pub: Publisher, viewer: Viewer) -> list[bytes]:
     )
     sr = struct.pack("!BBHIQIII", 0x80, 200, 6, pub.ssrc[VIDEO], 1 << 40, 5, 6, 7)
     rr = bytes(RtcpRrPacket(1))
-    return [rr + nack, rr + fir, rr + remb, sr + sdes, rr + nack + fir + remb]
+    xr = rrtr(7, 1 << 40)
+    return [rr + nack, rr + fir, rr + remb, sr + sdes, rr + nack + fir + remb + xr, rr + xr]
 
 
 def test_malformed_rtcp_behind_correct_srtcp_never_harms() -> None:

@@ -35,6 +35,7 @@ from rtcfwd.forwarder import api
 from tests.pipeline.leg import Crypto, Rtp, Unwrap, is_rtcp, parse_rtcp, parse_rtp
 from tests.pipeline.netem import MS, SECOND
 from tests.pipeline.publisher import AUDIO, MID_URI, VIDEO
+from tests.pipeline.xr import RoundTrips
 
 VIDEO_PT, RTX_PT, AUDIO_PT = 102, 103, 8
 
@@ -77,6 +78,7 @@ class Viewer:
         self.srs: list[tuple[int, RtcpSrPacket]] = []
         self.heard: list[tuple[int, list[AnyRtcpPacket]]] = []
         self.byes: list[RtcpByePacket] = []
+        self.round_trips = RoundTrips()
         self._unwrap = {AUDIO: Unwrap(), VIDEO: Unwrap()}
         self._missing: dict[api.Kind, dict[int, _Missing]] = {AUDIO: {}, VIDEO: {}}
         self._last_sr: dict[api.Kind, tuple[int, int]] = {}
@@ -110,6 +112,7 @@ class Viewer:
             return
         if is_rtcp(data):
             self._rtcp(parse_rtcp(plain), now)
+            self.round_trips.hear(plain, now)
             return
         packet = parse_rtp(plain)
         if self.setup.remb:

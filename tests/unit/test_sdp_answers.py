@@ -400,6 +400,16 @@ def test_firefox_receive_only_extension_is_not_for_publishers() -> None:
     assert b"a=extmap:6/sendonly http://www.webrtc.org/experiments/rtp-hdrext/playout-delay" in sdp
 
 
+def test_round_trips_are_answered_where_they_are_offered() -> None:
+    """``rrtr`` (receivers' reference times, RFC 3611) has to be in the offer, for each type."""
+    text = golden("chromium156-recvonly-default.sdp")
+    assert b"rrtr" not in view(text).sdp
+    asks = text.replace(b"a=rtcp-fb:108 nack\r\n", b"a=rtcp-fb:108 nack\r\na=rtcp-fb:108 rrtr\r\n")
+    assert asks != text
+    answered = [line for line in view(asks).sdp.splitlines() if b"rrtr" in line]
+    assert answered == [b"a=rtcp-fb:108 rrtr"]
+
+
 @pytest.mark.parametrize("name", VIEWERS)
 def test_whep_sections(name: str) -> None:
     made = view(golden(name))

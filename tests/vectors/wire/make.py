@@ -114,6 +114,11 @@ def rtcp_vectors() -> dict[str, bytes]:
         "padding": padded,
         "twcc": bytes.fromhex("8fcd000500000001000000020001000200000100" + "20020408"),
         "xr": bytes.fromhex("80cf0002000000010400 0000".replace(" ", "")),
+        "xr-rrtr": rr + bytes.fromhex("80cf00040000000104000002e000000080000000"),
+        "xr-more": bytes.fromhex(
+            "80cf000700000001070000010000000004000002e00000008000000005000000"
+        ),
+        "xr-cut": rr + bytes.fromhex("80cf00030000000104000002e0000000"),
         "app": bytes.fromhex("80cc00020000000161626364"),
         "bad-empty": b"",
         "bad-short": rr[:3],
