@@ -155,7 +155,7 @@ def test_payload_types_are_echoed(name: str) -> None:
             assert len(set(lines)) == len(lines)
             for line in lines:
                 assert f"a=rtcp-fb:{pt} {line}" in offered
-                assert line in ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
+                assert line in ("nack", "nack pli", "ccm fir", "rrtr", "goog-remb", "transport-cc")
 
 
 @accepted
