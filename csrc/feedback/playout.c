@@ -3,10 +3,10 @@
  * its own jitter buffer wants, and no limit upwards: with a limit of 0 a browser cannot hold the
  * picture back for a sound that comes later (lip sync).
  *
- * A viewer that loses packets is told a minimum: browsers do not learn the round trip of a session
- * that only receives and ask again 100 ms later, so a packet whose repair is lost, too, comes
- * RETRIES later than its neighbours. Who waits that long from the beginning shows no gap. In steps,
- * half a second apart: one large one would be the very freeze that it is to prevent.
+ * A viewer that loses packets is told a minimum: most browsers do not learn the round trip of a
+ * session that only receives and ask again 100 ms later, so a packet whose repair is lost, too,
+ * comes RETRIES later than its neighbours. Who waits that long from the beginning shows no gap. In
+ * steps, half a second apart: one large one would be the very freeze that it is to prevent.
  *
  * Told in the first packets of a segment of its own with the numbers of the one before it, so that
  * a packet stays a function of its slot and segment. */
@@ -16,7 +16,7 @@
 
 static const uint64_t SETTLED_NS = 1000000000u, STEP_NS = 500000000u;
 /* units of the extension: 10 ms */
-enum { RETRIES = 30, MOST = 60, STEP_UP = 10, STEP_DOWN = 5 };
+enum { RETRIES = 30, MOST = 60, STEP_UP = 10, STEP_DOWN = 5, SAME = 5 };
 
 /* A segment that goes on with the newest one's numbers. 0: not now. */
 static int tell(rf_view_track_state *s, uint16_t delay) {
@@ -49,7 +49,9 @@ void rf_playout_tick(rf_ctx *x, rf_peer *p) {
     uint16_t told = s->segment[s->segments - 1].delay;
     uint16_t now = told & (uint16_t)~RF_DELAY_FREE;
     uint16_t want = wanted(x, v);
-    if (told & RF_DELAY_FREE && (want == now || x->now_ns - v->delay_told_ns < STEP_NS))
+    int differs = want > now ? want - now : now - want;
+    int same = want == now || (want && differs < SAME); /* the round trip breathes */
+    if (told & RF_DELAY_FREE && (same || x->now_ns - v->delay_told_ns < STEP_NS))
         return;
     uint16_t up = now + STEP_UP, down = now > STEP_DOWN ? (uint16_t)(now - STEP_DOWN) : 0;
     if (tell(s, want > up ? up : want < down ? down : want))
