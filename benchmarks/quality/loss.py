@@ -2,7 +2,8 @@
 
 Two viewers of one stream at once, each through a link of its own with 50 ms of round trip: one
 loses 10 % of the datagrams at random, the other 5 % in bursts of 5 on average. The way back, with
-the viewer's NACKs, loses as much. A lost packet was repaired in time if the picture that it belongs
+the viewer's NACKs, loses as much; then once more with a way back that loses nothing. Headlines are
+of loss both ways, the worse case. A lost packet was repaired in time if the picture that it belongs
 to was decoded: links tell which packets of which pictures they lost, the tab which pictures it saw.
 """
 
@@ -124,7 +125,21 @@ def watched(tab: Tab, link: Link, stream: Stream) -> dict[str, Any]:
 
 
 def run(lab: Lab, seconds: float = SECONDS) -> dict[str, Any]:
-    """Both viewers for so many seconds."""
+    """Both viewers for so many seconds, with loss both ways and with loss downstream alone."""
+    both, both_late = _viewers(lab, seconds, "", back=True)
+    alone, alone_late = _viewers(lab, seconds, ", downstream alone", back=False)
+    return {
+        "repair_rate": min((r["repair_rate"] or 0.0 for r in both), default=None),
+        "freeze_share": max(r["freeze_share"] for r in both),
+        "rows": both + alone,
+        "link_late_ms": max(both_late, alone_late),
+    }
+
+
+def _viewers(
+    lab: Lab, seconds: float, suffix: str, *, back: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Rows, and how late the links were. ``back``: the way back loses as much."""
     rows = []
     with lab.part() as part:
         server = part.server()
@@ -133,6 +148,8 @@ def run(lab: Lab, seconds: float = SECONDS) -> dict[str, Any]:
         for kind, settings in KINDS.items():
             link = part.link(server, delay=DELAY, **settings)
             link.down.keep = True
+            if not back:
+                link.up.loss = link.up.burst = 0.0
             viewers.append((kind, link, part.tab(server, link)))
         for _, _, tab in viewers:
             tab.watch(stream.name)
@@ -143,15 +160,9 @@ def run(lab: Lab, seconds: float = SECONDS) -> dict[str, Any]:
             curve = [
                 (round(at - tab.posted(), 3), round(lag, 4)) for at, lag in stream.lags(tab)
             ]  # fmt: skip
-            rows.append({"loss": kind, **watched(tab, link, stream), "curve": curve})
+            rows.append({"loss": kind + suffix, **watched(tab, link, stream), "curve": curve})
             lab.say(
-                f"loss {kind}: repaired {rows[-1]['repair_rate']}, "
+                f"loss {kind}{suffix}: repaired {rows[-1]['repair_rate']}, "
                 f"frozen {rows[-1]['freeze_share']:.2%}"
             )
-        late = part.late_ms()
-    return {
-        "repair_rate": min((r["repair_rate"] or 0.0 for r in rows), default=None),
-        "freeze_share": max(r["freeze_share"] for r in rows),
-        "rows": rows,
-        "link_late_ms": late,
-    }
+        return rows, part.late_ms()

@@ -44,6 +44,7 @@ def _starts_and_losses(start: dict[str, Any], loss: dict[str, Any]) -> list[Line
     links = [_rows(start, way="log", mbit=mbit) for mbit in (0, 20, 10, 5)]
     others = [_rows(start, client=client) for client in _OTHERS]
     random, bursts = _rows(loss, loss="random"), _rows(loss, loss="bursts")
+    alone = [_rows(loss, loss=f"{kind}, downstream alone") for kind in ("random", "bursts")]
     return [
         (
             "`start_ms`: POST to first decoded picture, loopback",
@@ -85,6 +86,17 @@ def _starts_and_losses(start: dict[str, Any], loss: dict[str, Any]) -> list[Line
             "",
             f"{_percent(random.get('freeze_share_later'))} / "
             f"{_percent(bursts.get('freeze_share_later'))}",
+        ),
+        *(
+            (
+                f"… loss downstream alone: {what}",
+                asked,
+                " / ".join(_percent(r.get(key)) for r in alone),
+            )
+            for what, asked, key in (
+                ("repaired in time", "> 99.5 %", "repair_rate"),
+                ("the picture stood", "< 1 %", "freeze_share"),
+            )
         ),
     ]
 
