@@ -57,6 +57,14 @@ uint64_t rf_estimate_bps(const rf_peer *viewer) {
     return w->bps ? w->bps : UINT64_MAX;
 }
 
+void rf_estimate_at_least(rf_peer *viewer, uint64_t bps) {
+    rf_way *w = &viewer->view->way;
+    if (w->bps && w->bps < bps) {
+        w->bps = bps;
+        rf_set(&viewer->view->estimate_bps, bps);
+    }
+}
+
 static uint64_t per_second(uint64_t bytes, uint64_t ns) {
     return bytes * 8 * 1000 / (ns / MS + 1);
 }
@@ -102,11 +110,11 @@ static void note_rtt(rf_ctx *x, rf_way *w, uint64_t rtt_ns) {
         w->rtt_least_ns[0] = rtt_ns;
 }
 
-static uint64_t excess(const rf_way *w) {
+uint64_t rf_estimate_excess(const rf_way *w, uint64_t rtt_ns) {
     uint64_t least = w->rtt_least_ns[0];
     if (w->rtt_least_ns[1] && w->rtt_least_ns[1] < least)
         least = w->rtt_least_ns[1];
-    return w->rtt_ns > least ? w->rtt_ns - least : 0;
+    return rtt_ns > least ? rtt_ns - least : 0;
 }
 
 /* RFC 8083 section 4.3: more than ten times what TCP would send, s / (R × √(2p/3)); or half is lost
@@ -123,7 +131,7 @@ static int close_window(const rf_ctx *x, const rf_view *v, const rf_report_block
     const rf_view_track_state *s = &v->track[w->kind];
     uint32_t expected = b->highest_seq - w->highest;
     o->ns = x->now_ns - w->since_ns;
-    o->excess_ns = excess(w);
+    o->excess_ns = rf_estimate_excess(w, w->rtt_ns);
     uint32_t enough = o->excess_ns > 30 * MS ? WINDOW_PACKETS : 4 * WINDOW_PACKETS;
     if (o->ns < WINDOW_MS * MS || (expected < enough && o->ns < 2 * SECOND))
         return 0;
@@ -351,7 +359,7 @@ void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *
     rf_view *v = p->view;
     rf_way *w = &v->way;
     window o;
-    if (rtt_ns)
+    if (rtt_ns && !rf_layer_probed(p, b->lsr, rtt_ns))
         note_rtt(x, w, rtt_ns);
     if (kind == RF_VIDEO && b->lsr == w->sr_mid)
         w->sr_told = 1;

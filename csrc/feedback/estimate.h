@@ -10,6 +10,12 @@
  * nothing speaks against any rate. Its owner's thread. */
 uint64_t rf_estimate_bps(const rf_peer *viewer);
 
+/* A rate that it carried until just now: the estimate is not lower. */
+void rf_estimate_at_least(rf_peer *viewer, uint64_t bps);
+
+/* By how much such a round trip is longer than the way's own. */
+uint64_t rf_estimate_excess(const rf_way *w, uint64_t rtt_ns);
+
 /* A report on one of its tracks. rtt_ns: the round trip that it told, 0: none. */
 void rf_estimate_report(rf_ctx *x, rf_peer *p, int kind, const rf_report_block *b, uint64_t rtt_ns);
 /* Its video's way loses 2 % or more, by whatever cause, or did in the last 20 s. */

@@ -60,6 +60,10 @@ void rf_keyframe_ask(rf_ctx *x, rf_peer *p);
  * reduced size was negotiated (RFC 5506). RF_OK or RF_ERANGE. */
 int rf_feedback_begin(rf_writer *w, const rf_pub *pub);
 
+/* Sends about so many bytes of the newest video again as RTX, whoever asked or not: for a viewer
+ * that has RTX. Returns how many. */
+size_t rf_nack_probe(rf_ctx *x, rf_peer *p, size_t bytes);
+
 /* A viewer's tick: its playout-delay, told anew when it should be another. */
 void rf_playout_tick(rf_ctx *x, rf_peer *p);
 

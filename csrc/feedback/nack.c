@@ -221,6 +221,27 @@ void rf_nack_copy(rf_ctx *x, rf_peer *p, int kind, uint64_t out_seq, int copies)
     unpin(x, &r);
 }
 
+size_t rf_nack_probe(rf_ctx *x, rf_peer *p, size_t bytes) {
+    const rf_view_track *setup = &p->view->setup.track[RF_VIDEO];
+    request r;
+    size_t sent = 0;
+    if (!setup->rtx_ssrc || !p->has_path || !prepare(p, setup->ssrc, &r))
+        return 0;
+    pin(x, &r);
+    for (uint64_t back = 1; back <= RF_RESENDS && sent < bytes; back++) {
+        const rf_segment *g;
+        uint64_t before = rf_read(&r.state->resent_bytes), out = r.state->next_out - back;
+        uint64_t index = find(&r, out, &g);
+        if (index == RF_NO_PIN)
+            continue;
+        resend(x, p, &r, index, g, out);
+        sent += rf_read(&r.state->resent_bytes) - before;
+    }
+    rf_egress_flush(x);
+    unpin(x, &r);
+    return sent;
+}
+
 void rf_nack_answer(rf_ctx *x, rf_peer *p, const rf_rtcp_item *item) {
     request r;
     uint32_t ssrc;

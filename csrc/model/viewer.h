@@ -101,11 +101,17 @@ typedef struct rf_way {
 
 /* Up and down between layers: path/layer_fit.c. */
 typedef struct rf_fit {
-    uint64_t since_ns; /* a larger one fits since then; 0: none */
-    uint64_t up_ns;    /* when the last one was tried */
-    uint64_t hold_ns;  /* for so long it is to fit before it is tried again … */
-    uint8_t failed;    /* … the log of the one that did not hold; 0: none */
-    uint8_t told;      /* the log that the control plane knows of; 0: none */
+    uint64_t since_ns;         /* a larger one fits since then; 0: none */
+    uint64_t up_ns;            /* when one was tried; 0: it held, or did not */
+    uint8_t from;              /* … and from where: a place in rf_stream.use */
+    uint8_t failed[RF_LAYERS]; /* trials of each layer that did not hold */
+    uint8_t told;              /* the log that the control plane knows of; 0: none */
+    /* path/layer_probe.c */
+    uint8_t probing; /* no report has told yet */
+    uint8_t wider;   /* it carries what it did not */
+    uint64_t probe_ns;
+    uint64_t probe_bytes, probe_bps; /* with so many; for what rate */
+    uint32_t probe_mid;              /* the SR behind them, as a report names it */
     rf_counter changes;
 } rf_fit;
 

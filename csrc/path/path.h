@@ -94,6 +94,12 @@ int rf_view_begin(rf_ctx *x, rf_peer *p, rf_track *t, int kind, uint64_t low, ui
 /* layer_fit.c: twice a second, the layer of a viewer that chose none; tells which one it gets. */
 void rf_layer_fit(rf_ctx *x, rf_peer *p);
 
+/* layer_probe.c: now and then, does its way carry so many bits a second? Tries it with resends. */
+void rf_layer_probe(rf_ctx *x, rf_peer *p, uint64_t bps);
+/* A report has told this round trip. 1: it was measured behind a probe, and tells of nothing else.
+ */
+int rf_layer_probed(rf_peer *p, uint32_t lsr, uint64_t rtt_ns);
+
 /* rewrite.c: what stands before a slot's payload on a viewer's leg, written at dst. */
 typedef struct rf_head {
     uint16_t clear; /* RTP header, CSRCs, extensions */

@@ -229,6 +229,9 @@ class Pages:
         self._context.route(re.compile(r"/(whip|whep)/"), self._readdress)
 
     def _readdress(self, route: Any) -> None:
+        if route.request.method == "GET":
+            route.continue_()  # server-sent events, which do not end
+            return
         reply = route.fetch()
         body = reply.text().replace(f" {self._server.udp_port} typ host", f" {self._port} typ host")
         route.fulfill(response=reply, body=body)

@@ -12,17 +12,26 @@ from tests.interop.interop_tools import Pages, Server, Tab, wait_until
 
 WORKERS = 2
 
-PUBLISH = """async (url) => {
+# `busy`: noise that moves, so that each layer takes the bitrate that it may; in the smallest size
+# that Chromium sends in three layers.
+PUBLISH = """async ([url, busy]) => {
   const canvas = document.createElement('canvas');
-  canvas.width = 1280; canvas.height = 720;
+  [canvas.width, canvas.height] = busy ? [960, 540] : [1280, 720];
   const ink = canvas.getContext('2d');
+  const tile = document.createElement('canvas');
+  tile.width = tile.height = 128;
+  const noise = tile.getContext('2d').createImageData(128, 128);
+  noise.data.forEach((_, i) => noise.data[i] = i % 4 === 3 ? 255 : Math.random() * 255);
+  tile.getContext('2d').putImageData(noise, 0, 0);
   let n = 0;
   setInterval(() => {
     ink.fillStyle = `hsl(${n++ % 360} 80% 50%)`;
-    ink.fillRect((n * 7) % 1280, (n * 5) % 720, 200, 120);
-  }, 33);
+    ink.fillRect((n * 7) % canvas.width, (n * 5) % canvas.height, 200, 120);
+    for (let i = 0; busy && i < 4; i++)
+      ink.drawImage(tile, Math.random() * canvas.width - 64, Math.random() * canvas.height - 64);
+  }, busy ? 66 : 33);
   const pc = window.pc = new RTCPeerConnection();
-  pc.addTransceiver(canvas.captureStream(30).getVideoTracks()[0], {
+  pc.addTransceiver(canvas.captureStream(busy ? 15 : 30).getVideoTracks()[0], {
     direction: 'sendonly',
     sendEncodings: [
       {rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150000},
@@ -37,15 +46,20 @@ PUBLISH = """async (url) => {
   const sdp = await answer.text();
   if (!answer.ok) throw new Error(`${answer.status} ${sdp}`);
   await pc.setRemoteDescription({type: 'answer', sdp});
+  const sender = pc.getSenders()[0], parameters = sender.getParameters();
+  if (busy) parameters.degradationPreference = 'maintain-resolution';
+  await sender.setParameters(parameters);
   return sdp;
 }"""
 
 
-def publish_three(server: Server, pages: Pages, name: str) -> tuple[Any, list[dict[str, Any]]]:
+def publish_three(
+    server: Server, pages: Pages, name: str, *, busy: bool = False
+) -> tuple[Any, list[dict[str, Any]]]:
     """The publisher's tab, and the layers when all three are on the air."""
     page = pages._context.new_page()
     page.goto(server.url("/"))
-    answer = page.evaluate(PUBLISH, server.url(f"/whip/{name}"))
+    answer = page.evaluate(PUBLISH, [server.url(f"/whip/{name}"), busy])
     assert "a=simulcast:recv q;h;f\r\n" in answer
     server.wait_live(name)
 

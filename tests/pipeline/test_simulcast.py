@@ -3,6 +3,7 @@ numbers and clock that never show which."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import Any
@@ -327,3 +328,50 @@ def test_a_way_between_two_layers_is_climbed_one_by_one() -> None:
         w.run(60)
         w.rest(pub)
         assert runs(pub, viewer)[-1][0] == HIGH
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+@pytest.mark.parametrize("queue", [12_000, 40_000, 100_000])
+def test_a_layer_that_does_not_hold_is_seldom_tried(rtx: bool, queue: int) -> None:
+    """150, 500 and 1500 kbit/s over 800 kbit/s with jitter and 1 % loss, for two minutes. A viewer
+    with RTX, whose way can be tried with resends, has the largest layer soon after it has become
+    wide; one without within the time that a trial may be put off."""
+    wide = Conditions(delay_ms=20, jitter_ms=20, loss=0.01, rate_bps=3_000_000, queue_bytes=queue)
+    with World(seed=3) as w:
+        pub, _ = publish(w, script_of=SteepPublisher)
+        viewer, its = w.viewer(
+            ViewerSetup(has_audio=False, rtx=rtx), up=Conditions(delay_ms=20), down=wide
+        )
+        w.run(8)
+        its.down.conditions = replace(wide, rate_bps=800_000)
+        w.run(120)
+        video = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
+        assert 1 <= video["layer_changes"] <= (8 if rtx else 14)
+        seen = Counter(pub.pictures[payload].layer for payload in viewer.payloads(VIDEO))
+        assert seen[MID] > (seen[LOW] if rtx else 0)
+        its.down.conditions = wide
+        w.run(20 if rtx else 70)
+        video = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
+        assert video["layer"] == HIGH
+        w.rest(pub)
+
+
+def test_trying_a_way_costs_little() -> None:
+    """A way that stays narrow: resends that nobody asked for, at most 32 kB in five seconds, and
+    only after a larger layer did not hold."""
+    wide = Conditions(delay_ms=20, rate_bps=3_000_000, queue_bytes=40_000)
+    with World() as w:
+        publish(w, script_of=SteepPublisher)
+        _, its = w.viewer(ViewerSetup(has_audio=False), up=Conditions(delay_ms=20), down=wide)
+        w.run(20)
+        video = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
+        assert video["layer_changes"] == 0
+        assert video["resent"] <= video["nacks"]
+        its.down.conditions = replace(wide, rate_bps=800_000)
+        w.run(45)
+        before = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
+        w.run(20)
+        after = w.forwarder.peer_stats(its.handle)["tracks"]["video"]
+        unasked = after["resent"] - before["resent"] - (after["nacks"] - before["nacks"])
+        assert unasked > 0
+        assert after["resent_bytes"] - before["resent_bytes"] < 20 / 5 * 32_000
