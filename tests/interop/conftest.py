@@ -13,6 +13,7 @@ Nothing here sleeps for a fixed time: `wait_until` polls a condition and fails a
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -27,6 +28,14 @@ from benchmarks.quality.lab import CHROMIUM, CHROMIUM_FLAGS
 from tests.interop.interop_tools import Pages, Server, ffmpeg_command, run_group, serving
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_long_collections() -> None:
+    """The lossy links are threads of this process. What thousands of tests before have left makes a
+    full garbage collection long, which the clients behind a link take for a queue in it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
