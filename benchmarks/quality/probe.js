@@ -68,7 +68,7 @@
       const x = Math.floor((column + 0.5) * width / COLUMNS);
       return bytes[offset + y * stride + x * step + (step === 4 ? 1 : 0)];
     });
-    probe.frames.push([now, number, width, height, frame.metadata().rtpTimestamp ?? null]);
+    probe.frames.push([now, number, width, height, frame.metadata?.().rtpTimestamp ?? null]);
   }
 
   /** The number of a strip whose cells are as bright as `at(column, row)` says, or -1. */
