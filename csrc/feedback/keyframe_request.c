@@ -78,22 +78,15 @@ static int is_owed(const rf_ctx *x, const rf_view *v, const rf_track *t) {
 }
 
 void rf_keyframe_replay(rf_ctx *x, rf_peer *p) {
-    rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    const rf_view_track_state *s = &p->view->track[RF_VIDEO];
     const rf_track *t = &p->stream->track[s->log];
-    rf_sub *sub = rf_sub_of(x, p->stream);
     uint64_t head = atomic_load_explicit(&t->head, memory_order_acquire), index, seq;
-    if (s->state != RF_VIEW_LIVE || !sub || !is_owed(x, p->view, t) ||
+    if (s->state != RF_VIEW_LIVE || !rf_sub_of(x, p->stream) || !is_owed(x, p->view, t) ||
         !rf_track_key(t, rf_track_low(t, head), &index, &seq) || index >= head ||
         rf_view_is_far(x, t, index, head))
         return; /* what it has, however damaged, is better than a wait */
-    rf_egress_flush(x);
-    if (x->blocked)
-        return; /* what comes back must find its segment */
-    p->view->began_anew = 1;
-    s->state = RF_VIEW_NEW;
-    s->jump = 1;
-    s->has_jump_seq = 0;
-    sub->pending = 1;
+    if (rf_view_anew(x, p))
+        p->view->began_anew = 1;
 }
 
 static void ask(rf_ctx *x, rf_peer *p, rf_source *s) {

@@ -44,6 +44,10 @@ int rf_view_may_pace(const rf_ctx *x, rf_view *v, size_t bytes);
 /* The viewer misses `lost` packets of its burst: half or a quarter of the pace, an eighth at last.
  */
 void rf_view_slow_down(const rf_ctx *x, rf_view *v, int lost);
+/* A viewer's video begins once more, at the newest key frame in the log. 0: not now, the socket is
+ * full. */
+int rf_view_anew(rf_ctx *x, rf_peer *p);
+
 /* Its video goes on under the payload type in `v->retype`, from the newest key frame in the log on:
  * at once, or from timers when the socket is full. */
 void rf_view_retype(rf_ctx *x, rf_peer *p);

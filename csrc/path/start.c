@@ -73,29 +73,32 @@ void rf_view_from_key(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t head, uint64_
     }
 }
 
-/* No segment is left, so that no packet is sent again under another type than it had. */
-void rf_view_retype(rf_ctx *x, rf_peer *p) {
-    rf_retype *r = &p->view->retype;
+int rf_view_anew(rf_ctx *x, rf_peer *p) {
     rf_view_track_state *s = &p->view->track[RF_VIDEO];
-    rf_view_track *setup = &p->view->setup.track[RF_VIDEO];
-    if (!r->wanted)
-        return;
     rf_egress_flush(x);
     if (x->blocked)
-        return; /* what comes back must find its segment */
-    r->wanted = 0;
-    setup->pt_of_format[r->format] = s->pt_of_format[r->format] = r->pt;
-    setup->rtx_pt_of_format[r->format] = r->rtx_pt;
-    if (!s->segments)
-        return; /* nothing was sent */
-    s->segments = 0;
-    s->cut = 0;
+        return 0; /* what comes back must find its segment */
     s->state = RF_VIEW_NEW;
     s->jump = 1;
     s->has_jump_seq = 0;
     rf_sub *sub = rf_sub_of(x, p->stream);
     if (sub)
         sub->pending = 1;
+    return 1;
+}
+
+/* No segment is left, so that no packet is sent again under another type than it had. */
+void rf_view_retype(rf_ctx *x, rf_peer *p) {
+    rf_retype *r = &p->view->retype;
+    rf_view_track_state *s = &p->view->track[RF_VIDEO];
+    rf_view_track *setup = &p->view->setup.track[RF_VIDEO];
+    if (!r->wanted || (s->segments && !rf_view_anew(x, p)))
+        return;
+    r->wanted = 0;
+    setup->pt_of_format[r->format] = s->pt_of_format[r->format] = r->pt;
+    setup->rtx_pt_of_format[r->format] = r->rtx_pt;
+    s->segments = 0;
+    s->cut = 0;
 }
 
 static int begin_video(rf_ctx *x, rf_peer *p, rf_track *t, uint64_t low, uint64_t head) {

@@ -4,6 +4,7 @@ model of a decoder that knows the newest sets of each kind and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -71,6 +72,13 @@ def idr(stage: Stage) -> bytes:
     return b"\x65\x88" + stage.pub.unique(90)
 
 
+def assert_decoded(viewers: Iterable[Viewer], sets: tuple[bytes, ...]) -> None:
+    """Each has decoded its last key frame with these sets, and misses nothing."""
+    for viewer in viewers:
+        assert decoded_with(viewer.in_order(VIDEO))[-1] == sets
+        assert viewer.holes(VIDEO) == 0
+
+
 @pytest.mark.duty("H5", "H8")
 def test_watchers_get_sets_that_only_the_next_publishers_offer_tells() -> None:
     """Another publisher with other sets, in its SDP alone: before its first key frame and before
@@ -129,9 +137,7 @@ def test_sets_out_of_step_stand_before_their_key_frame(swapped: bool) -> None:
         stage.play(picture(stage, idr(stage), ts=ts + 6000))
         late, _ = w.viewer()
         w.run(0.1)
-        for viewer in (*viewers, late):
-            assert decoded_with(viewer.in_order(VIDEO))[-1] == (SPS2, PPS2)
-            assert viewer.holes(VIDEO) == 0
+        assert_decoded((*viewers, late), (SPS2, PPS2))
 
 
 @pytest.mark.duty("H5", "H8")
@@ -145,9 +151,7 @@ def test_a_pps_that_was_sent_once_is_added_behind_an_sps() -> None:
         w.run(0.1)
         packets = late.in_order(VIDEO)
         assert [p.payload for p in packets[:2]] == [SPS, PPS]
-        for viewer in (*viewers, late):
-            assert decoded_with(viewer.in_order(VIDEO))[-1] == (SPS, PPS)
-            assert viewer.holes(VIDEO) == 0
+        assert_decoded((*viewers, late), (SPS, PPS))
 
 
 @pytest.mark.duty("H5", "H8")
@@ -164,9 +168,7 @@ def test_older_sets_that_come_late_do_not_win() -> None:
         stage.play(picture(stage, idr(stage), ts=ts + 9000))
         late, _ = w.viewer()
         w.run(0.1)
-        for viewer in (*viewers, late):
-            assert decoded_with(viewer.in_order(VIDEO))[-1] == (SPS2, PPS2)
-            assert viewer.holes(VIDEO) == 0
+        assert_decoded((*viewers, late), (SPS2, PPS2))
 
 
 @pytest.mark.duty("H5", "H8")
